@@ -1,0 +1,1 @@
+"""Attention on tensors: spans, edits, measures and the engines. Knows no model."""
