@@ -1,0 +1,270 @@
+"""The face that every attached model has, and how open contexts act on one call of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from saccade.core.edits import Edit, Outside, span_names
+from saccade.core.errors import EditError, HostError, MeasureError, SiteError
+from saccade.core.measures import Mass, Measure
+from saccade.core.sites import Site, heads_at
+from saccade.core.spans import Spans
+
+from . import axes
+from .call import Call
+from .localise import at_row, check_names, edit_here, measure_here, shown_by
+from .report import Effect, Reading, Seen
+from .session import Frame, frames_of, open_frames, opened, run_of
+
+PROBE = "probe"
+SpansLike = Spans | Mapping[str, Spans] | None
+
+
+class Host:
+    """An attached model. Use :func:`saccade.attach`.
+
+    Attributes:
+        model: the model, unchanged.
+        sites: every attention operator that can be seen and steered.
+        unreachable: module paths of attention that cannot.
+    """
+
+    model: nn.Module
+    sites: tuple[Site, ...]
+    unreachable: tuple[str, ...] = ()
+    main: str = "text"
+    encoder_decoder: bool = False
+
+    def __init__(self) -> None:
+        self._attached = True
+
+    def site(self, name: str) -> Site:
+        """The site with this name."""
+        for site in self.sites:
+            if site.name == name:
+                return site
+        if name in self.unreachable:
+            raise SiteError(f"attention at {name!r} is computed by the module's own code and cannot be reached.")
+        raise SiteError(f"there is no site {name!r}; the sites are {[site.name for site in self.sites]}.")
+
+    @contextmanager
+    def steer(self, *edits: Edit, spans: SpansLike = None, decoder_spans: Spans | None = None) -> Iterator[Effect]:
+        """Edit attention in the body, in this thread.
+
+        Args:
+            edits: what to do, in this order. Edits of outer contexts come first.
+            spans: spans of the main axis, or spans by axis or site glob (see :mod:`saccade.hosts.axes`); by default
+                those of the prompt that the model is called with.
+            decoder_spans: spans of the decoder's own tokens in an encoder-decoder.
+
+        Yields:
+            :class:`~saccade.hosts.report.Effect`, the proof.
+
+        Raises:
+            EditError: an edit touched nothing by the end of the body.
+            SiteError: ``at`` names no site, or one that cannot be reached.
+        """
+        if not edits:
+            raise EditError("steer needs at least one edit, found none.")
+        for edit in edits:
+            self._check_at(edit)
+        effect = Effect(edits)
+        span_map = axes.as_map(spans, decoder_spans, self.main)
+        frame = Frame(self, span_map, edits=edits, effect=effect)
+        self._check_names(edits, span_map)
+        with self._open(frame):
+            yield effect
+        effect.check(frame.called)
+
+    @contextmanager
+    def watch(
+        self,
+        *measures: Measure,
+        spans: SpansLike = None,
+        decoder_spans: Spans | None = None,
+        sites: str | Sequence[str] | None = None,
+    ) -> Iterator[Seen]:
+        """Measure attention in the body, in this thread, after the edits of every open ``steer``.
+
+        Args:
+            measures: what to read.
+            spans: as in :meth:`steer`.
+            decoder_spans: as in :meth:`steer`.
+            sites: site names or globs; all by default.
+
+        Yields:
+            :class:`~saccade.hosts.report.Seen`: ``seen["mass"].site("text.0.self")``.
+        """
+        if not measures:
+            raise MeasureError("watch needs at least one measure, found none; for instance watch(Mass(), Entropy()).")
+        for measure in measures:
+            if not isinstance(measure, Measure):
+                hint = f"; write {measure.__name__}() with brackets" if isinstance(measure, type) else ""
+                raise MeasureError(f"{measure!r} is not a measure{hint}.")
+        names = [measure.name for measure in measures]
+        if len(set(names)) < len(names):
+            raise MeasureError(f"two measures have the same name: {names}; give one of them another name.")
+        seen = Seen(measures)
+        chosen = frozenset(self._chosen(sites))
+        span_map = axes.as_map(spans, decoder_spans, self.main)
+        self._check_names(measures, span_map)
+        with self._open(Frame(self, span_map, measures=measures, sites=chosen, seen=seen)):
+            yield seen
+
+    def detach(self) -> None:
+        """Let the model go. Nothing of Saccade stays in it."""
+        if any(frame.host is self for frame in open_frames()):
+            raise HostError("the model cannot be detached inside a steer or watch context; leave the context first.")
+        self._attached = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+    def __repr__(self) -> str:
+        state = "" if self._attached else ", detached"
+        return f"{type(self).__name__}({type(self.model).__name__}: {len(self.sites)} sites{state})"
+
+    def _activate(self) -> None:
+        """Make the model call Saccade; called once for every context that opens."""
+
+    def _deactivate(self) -> None:
+        """Undo one :meth:`_activate`."""
+
+    @contextmanager
+    def _open(self, frame: Frame) -> Iterator[None]:
+        if not self._attached:
+            raise HostError("the model was detached; attach it again with saccade.attach(model).")
+        self._activate()
+        try:
+            with opened(frame):
+                yield
+        finally:
+            self._deactivate()
+
+    def _check_names(self, items: Sequence[Edit | Measure], span_map: Mapping[str, Spans]) -> None:
+        if span_map:
+            for item in items:
+                check_names(item, span_map)
+
+    def _chosen(self, sites: str | Sequence[str] | None) -> tuple[str, ...]:
+        if sites is None:
+            return tuple(site.name for site in self.sites)
+        found: dict[str, None] = {}
+        for pattern in (sites,) if isinstance(sites, str) else sites:
+            hits = [site.name for site in self.sites if fnmatchcase(site.name, pattern)]
+            if not hits:
+                self.site(pattern)
+            found.update(dict.fromkeys(hits))
+        return tuple(found)
+
+    def _check_at(self, edit: Edit) -> None:
+        if isinstance(edit.at, str):
+            self._chosen(edit.at)
+        if isinstance(edit.at, Mapping):
+            for key in edit.at:
+                if isinstance(key, str):
+                    self._chosen(key)
+                elif not any(site.main and site.layer == key for site in self.sites):
+                    layers = sorted(site.layer for site in self.sites if site.main)
+                    raise SiteError(f"there is no layer {key}; the layers of the {self.main} stack are {layers}.")
+        if all(heads_at(edit.at, site, site.heads) == [] for site in self.sites):
+            raise EditError(f"{type(edit).__name__}: at={edit.at!r} picks no head of any site.")
+
+    def _apply(self, call: Call, place: axes.Place) -> Tensor | None:
+        """Values ``[B, Hq, Q, Dv]`` of a call under the open contexts, or None if none of them concerns it."""
+        run = run_of(self)
+        if call.site.kind == "self":
+            run.lengths[call.site.stack] = place.total
+        axis = axes.key_axis(call.site, self.encoder_decoder)
+        work = _Work(call, place)
+        for frame in frames_of(self):
+            frame.called = True
+            span_map = frame.spans or run.spans
+            for item in (*frame.edits, *frame.measures):
+                check_names(item, span_map)
+            work.add(frame, axes.view(frame, run, call.site, axis, place))
+        return work.run()
+
+
+class _Work:
+    """The edits and measures of all open contexts, merged into one call of the engine."""
+
+    def __init__(self, call: Call, place: axes.Place) -> None:
+        self.call, self.place = call, place
+        self.spans: dict[str, Tensor] = {}
+        self.views: dict[int, dict[str, str]] = {}
+        self.edits: list[tuple[Frame, int, Edit]] = []
+        self.measures: list[tuple[Frame, Measure, Measure, axes.View]] = []
+
+    def add(self, frame: Frame, view: axes.View) -> None:
+        """Take in what one context has to do here."""
+        names = self._names(view)
+        for index, edit in enumerate(frame.edits):
+            here = edit_here(edit, view, self.place, self.call, names)
+            if here is not None:
+                self.edits.append((frame, index, here))
+        if self.call.site.name in frame.sites:
+            for measure in frame.measures:
+                label = f"{len(self.measures)}"
+                here = measure_here(measure, label, view, self.place, self.call, names)
+                if here is not None:
+                    self.measures.append((frame, measure, here, view))
+
+    def run(self) -> Tensor | None:
+        """Run the engine once and hand out what came back."""
+        if not self.edits and not self.measures:
+            return None
+        spans = Spans(self.spans) if self.spans else None
+        edits = [edit for _, _, edit in self.edits]
+        result = self.call.run(spans=spans, edits=edits, measures=[here for _, _, here, _ in self.measures])
+        for (frame, index, edit), rows in zip(self.edits, result.touched, strict=True):
+            assert frame.effect is not None
+            found = frame.effect.edits[index]
+            if rows and self.call.site.name not in found.masses and getattr(edit, "span", None) is not None:
+                found.masses[self.call.site.name] = self._probe(frame, edit, spans)
+            found.calls += bool(rows)
+            found.rows += rows
+        for frame, measure, here, view in self.measures:
+            assert frame.seen is not None
+            names = shown_by(measure, view) if hasattr(measure, "edited") else ()
+            frame.seen[measure.name].add(
+                self.call.site.name, Reading(result[here.name], names, self.place.first)  # type: ignore[arg-type]
+            )
+        return result.values
+
+    def _names(self, view: axes.View) -> dict[str, str]:
+        """Put the spans of a view among those of the call; a name that another context uses otherwise gets a suffix."""
+        if view.keys is None:
+            return {}
+        if id(view) not in self.views:
+            taken = {name: name if name not in self.spans else f"{name}#{len(self.views)}" for name in view.keys.names}
+            self.spans.update({taken[name]: view.keys[name] for name in view.keys.names})
+            self.views[id(view)] = taken
+        return self.views[id(view)]
+
+    def _probe(self, frame: Frame, edit: Edit, spans: Spans | None) -> tuple[float, float]:
+        """Mean mass on the span of ``edit`` at one row, without and with the edits of its context."""
+        assert spans is not None
+        rows = getattr(edit, "queries", None)
+        row = self.call.last_real_row() if rows is None else int(rows.any(dim=0).nonzero()[-1])
+        span = edit.span  # type: ignore[union-attr]
+        names = span_names(span)
+        member = spans.complement(names) if isinstance(span, Outside) else spans.union(names)
+        spans = spans | Spans({PROBE: member})
+        one, length = self.call.row(row), self.call.q.shape[2]
+        masses = []
+        for others in (True, False):
+            kept = [at_row(other, row, length) for owner, _, other in self.edits if not (others and owner is frame)]
+            found = one.run(spans=spans, edits=[other for other in kept if other], measures=[Mass((PROBE,))])["mass"]
+            assert isinstance(found, Tensor)
+            heads = heads_at(edit.at, self.call.site, found.shape[1])
+            masses.append(float(found.detach()[:, slice(None) if heads is None else heads].mean()))
+        return masses[0], masses[1]

@@ -1,0 +1,150 @@
+"""What an edit or a measure of a context means for one call: its spans there, its rows there, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.core.edits import Edit, Outside, QueryRef, SpanRef, span_names
+from saccade.core.errors import SpanError
+from saccade.core.measures import Mass, Measure, Pooled, Rows
+from saccade.core.sites import heads_at
+
+from .axes import GENERATED, IMAGE, Place, View
+from .call import Call
+from .session import SpanMap
+
+AUTOMATIC = (GENERATED, IMAGE)
+
+
+def mentioned(item: Edit | Measure) -> tuple[str, ...]:
+    """Every span name that an edit or measure mentions."""
+    names: list[str] = []
+    for value in (getattr(item, "span", None), getattr(item, "spans", None)):
+        if value is not None:
+            names.extend(span_names(value))
+    queries = getattr(item, "queries", None)
+    return (*names, queries) if isinstance(queries, str) else tuple(names)
+
+
+def check_names(item: Edit | Measure, span_map: SpanMap) -> None:
+    """Raise if ``item`` mentions a span that no axis has."""
+    known = {name for spans in span_map.values() for name in spans.names}
+    for name in mentioned(item):
+        if name in known or name in AUTOMATIC:
+            continue
+        if not known:
+            raise SpanError(
+                f"{type(item).__name__} names the span {name!r}, but there are no spans: call the model with a prompt "
+                "(lm.prompt(...)), or pass spans=Spans({...}) to the context."
+            )
+        near = get_close_matches(name, sorted(known), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SpanError(f"there is no span {name!r}; the spans are {sorted(known)}{hint}")
+
+
+def edit_here(edit: Edit, view: View, place: Place, call: Call, names: Mapping[str, str]) -> Edit | None:
+    """``edit`` for this call, or None if it has nothing to do here.
+
+    Args:
+        names: what the spans of ``view`` are called in the call.
+    """
+    if heads_at(edit.at, call.site, call.q.shape[1]) == []:
+        return None
+    changes: dict[str, Any] = {}
+    present = {field.name for field in fields(edit)}
+    if getattr(edit, "span", None) is not None:
+        span = _span_here(edit.span, view, names)
+        if span is None:
+            return None
+        changes["span"] = span
+    if "spans" in present:
+        chosen = edit.spans if edit.spans is not None else view.own or view.shown
+        if view.keys is None or not chosen or any(name not in view.keys for name in chosen):
+            return None
+        changes["spans"] = tuple(names[name] for name in chosen)
+    if getattr(edit, "queries", None) is not None:
+        rows = rows_here(edit.queries, view, place, call)
+        if rows is None:
+            return None
+        changes["queries"] = rows
+    return replace(edit, **changes) if changes else edit
+
+
+def _span_here(span: SpanRef, view: View, names: Mapping[str, str]) -> SpanRef | None:
+    if view.keys is None:
+        return None
+    here = tuple(name for name in span_names(span) if name in view.keys)
+    if isinstance(span, Outside):
+        return Outside(*(names[name] for name in here)) if here else None
+    here = tuple(name for name in here if name in view.filled)
+    return tuple(names[name] for name in here) if here else None
+
+
+def rows_here(queries: QueryRef, view: View, place: Place, call: Call) -> Tensor | None:
+    """Query rows of this call, boolean ``[B or 1, Q]``; None if there are none.
+
+    Indices, slices and boolean rows count tokens from the start of the sequence; negative indices count back from
+    the last token so far.
+    """
+    if isinstance(queries, str):
+        if view.queries is None or queries not in view.filled_queries:
+            return None
+        return view.queries[queries]
+    length = call.q.shape[2]
+    start = place.total - length if call.site.kind == "self" else 0
+    total = start + length
+    if isinstance(queries, Tensor) and queries.dtype == torch.bool:
+        member = queries if queries.dim() == 2 else queries[None]
+        member = torch.nn.functional.pad(member, (0, max(0, total - member.shape[1])))
+    else:
+        chosen = range(*queries.indices(total)) if isinstance(queries, slice) else [int(index) for index in queries]
+        member = torch.zeros(1, total, dtype=torch.bool)
+        inside = [index for index in chosen if -total <= index < total]
+        member[:, inside] = True
+    here = member[:, start:total].to(call.q.device)
+    return here if bool(here.any()) else None
+
+
+def at_row(edit: Edit, row: int, length: int) -> Edit | None:
+    """A localised edit reduced to one of the call's ``length`` query rows, None if it leaves that row alone."""
+    changes: dict[str, Any] = {}
+    queries = getattr(edit, "queries", None)
+    if queries is not None:
+        if not bool(queries[:, row].any()):
+            return None
+        changes["queries"] = queries[:, row : row + 1]
+    for field in fields(edit):
+        value = getattr(edit, field.name)
+        if isinstance(value, Tensor) and value.dim() == 3 and value.shape[-1] == length > 1:
+            changes[field.name] = value[..., row : row + 1]
+    return replace(edit, **changes) if changes else edit
+
+
+def measure_here(measure: Measure, label: str, view: View, place: Place, call: Call, names: Mapping[str, str]) -> Any:
+    """``measure`` for this call under the name ``label``, or None if it has nothing to read here."""
+    if isinstance(measure, Mass):
+        chosen = shown_by(measure, view)
+        return replace(measure, spans=tuple(names[name] for name in chosen), label=label) if chosen else None
+    if isinstance(measure, Rows):
+        length = call.q.shape[2]
+        start = place.total - length if call.site.kind == "self" else 0
+        rows = [index if index < 0 else index - start for index in measure.queries]
+        rows = [index for index in rows if -length <= index < length]
+        return replace(measure, queries=rows, name=label) if rows else None
+    if isinstance(measure, Pooled):
+        rows, cols = min(measure.rows, call.q.shape[2]), min(measure.cols, call.k.shape[2])
+        return replace(measure, rows=rows, cols=cols, name=label)
+    return replace(measure, name=label)
+
+
+def shown_by(measure: Mass, view: View) -> tuple[str, ...]:
+    """The spans that a mass is read on at a site: those asked for that the site has, by default those it shows."""
+    if view.keys is None:
+        return ()
+    return view.shown if measure.spans is None else tuple(name for name in measure.spans if name in view.keys)

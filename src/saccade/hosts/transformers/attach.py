@@ -1,0 +1,170 @@
+"""Attaching a transformers model: sites, contexts, prompts and generation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from saccade.core.edits import Edit
+from saccade.core.errors import HostError
+from saccade.core.measures import Measure
+from saccade.core.sites import Site
+
+from ..base import Host
+from ..session import Run, frames_of, run_of, running
+from . import function, switch
+from .sites import find_sites, image_token, main_axis
+
+_attached: WeakValueDictionary[int, TransformersHost] = WeakValueDictionary()
+
+
+class TransformersHost(Host):
+    """An attached transformers model. Idle, the model is exactly what it was; see :class:`saccade.hosts.base.Host`.
+
+    Args:
+        model: a :class:`transformers.PreTrainedModel`.
+        tokenizer: for :meth:`prompt` and for text from :meth:`generate`.
+
+    Raises:
+        HostError: the architecture computes attention in its own code.
+    """
+
+    model: PreTrainedModel
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Any = None) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        found, self.unreachable = find_sites(model)
+        self.sites = tuple(site for site, _ in found.values())
+        self.encoder_decoder = bool(getattr(model.config, "is_encoder_decoder", False))
+        self.main = main_axis(model, {site.stack for site in self.sites})
+        self._modules = {id(module): (site, module) for site, module in found.values()}
+        self._configs = switch.configs_of(model, [module for _, module in found.values()])
+        self._image = image_token(model.config)
+        self._lock = threading.RLock()
+        self._users = 0
+        self._handles: list[RemovableHandle] = []
+        switch.register(function.attention, function.mask)
+
+    def site_of(self, module: nn.Module) -> Site | None:
+        """The site that a module is, if it is one of this model's."""
+        found = self._modules.get(id(module))
+        return found[0] if found else None
+
+    def prompt(self, text: Any, spans: Any = None, **options: Any) -> Any:
+        """Tokens and spans of a text or of chat messages; see :func:`saccade.prompt.encode`."""
+        from saccade.prompt import encode
+
+        if self.tokenizer is None:
+            raise HostError("prompt() needs a tokenizer: attach with saccade.attach(model, tokenizer).")
+        return encode(self.tokenizer, text, spans=spans, **options)
+
+    def __call__(self, prompt: Any = None, **inputs: Any) -> Any:
+        """Run the model on a prompt (with its spans), on keyword inputs, or on both."""
+        given, spans = self._inputs(prompt)
+        with running(self, Run(spans=spans)):
+            return self.model(**{**given, **inputs})
+
+    def generate(self, prompt: Any = None, **options: Any) -> Any:
+        """Generate from a prompt or from keyword inputs, with every open context acting on every step.
+
+        Returns:
+            New text (a list for several sequences) when given a prompt and a tokenizer is known, else what the model's
+            own ``generate`` returns.
+        """
+        given, spans = self._inputs(prompt)
+        with running(self, Run(spans=spans, generating=True)):
+            out = self.model.generate(**{**given, **options})  # type: ignore[operator]
+        if prompt is None or self.tokenizer is None or not isinstance(out, Tensor):
+            return out
+        new = out if self.encoder_decoder else out[:, given["input_ids"].shape[1] :]
+        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return texts[0] if len(texts) == 1 else texts
+
+    def plan(self, edits: Sequence[Edit] = (), measures: Sequence[Measure] = (), length: int = 1024) -> Any:
+        """What each site would cost on ``length`` tokens; see :func:`saccade.core.planner.plan`."""
+        raise HostError("plan is not available yet.")
+
+    def _inputs(self, prompt: Any) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        if prompt is None:
+            return {}, {}
+        if not hasattr(prompt, "inputs"):
+            raise HostError(f"pass a prompt from lm.prompt(...) or keyword inputs (input_ids=...), found {type(prompt)}.")
+        device = self.model.device
+        given = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in prompt.inputs.items()}
+        spans = prompt.spans
+        return given, {} if spans is None else {self.main: spans}
+
+    def _activate(self) -> None:
+        with self._lock:
+            switch.switch(self._configs)
+            self._users += 1
+            if self._users == 1:
+                for site, module in self._modules.values():
+                    hook = _remember_cache(self, site)
+                    self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+                if self._image is not None:
+                    hook = _remember_images(self)
+                    self._handles.append(self.model.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def _deactivate(self) -> None:
+        with self._lock:
+            switch.restore(self._configs)
+            self._users -= 1
+            if self._users == 0:
+                while self._handles:
+                    self._handles.pop().remove()
+
+
+def attach(model: PreTrainedModel, tokenizer: Any = None) -> TransformersHost:
+    """Attach a model; a model that is attached already gives the same host again."""
+    host = _attached.get(id(model))
+    if host is not None and host.model is model and host._attached:
+        host.tokenizer = tokenizer if tokenizer is not None else host.tokenizer
+        return host
+    host = _attached[id(model)] = TransformersHost(model, tokenizer)
+    return host
+
+
+def _remember_cache(host: TransformersHost, site: Site) -> Any:
+    """Hook that notes with which cache an attention module is called."""
+
+    @torch.compiler.disable
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not frames_of(host):
+            return
+        caches = run_of(host).caches
+        caches.pop(site.path, None)
+        cache = next((value for value in (*kwargs.values(), *args) if hasattr(value, "get_mask_sizes")), None)
+        layer = getattr(module, "layer_idx", None)
+        if cache is not None and layer is not None and site.kind == "self":
+            caches[site.path] = (cache, layer)
+
+    return hook
+
+
+def _remember_images(host: TransformersHost) -> Any:
+    """Hook that notes which of the tokens so far are image placeholders."""
+
+    @torch.compiler.disable
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tokens = kwargs.get("input_ids", args[0] if args else None)
+        if not frames_of(host) or not isinstance(tokens, Tensor) or tokens.dim() != 2:
+            return
+        run, cache = run_of(host), kwargs.get("past_key_values")
+        here = tokens == host._image
+        start = int(cache.get_seq_length()) if cache is not None else 0
+        if start == 0:
+            run.images = here if bool(here.any()) else None
+        elif run.images is not None:
+            before = run.images[:, :start]
+            run.images = torch.cat([before, here], dim=1)
+
+    return hook

@@ -1,0 +1,196 @@
+"""Finding attention sites in a transformers model, by what their code does and not by what they are called.
+
+A module is a site if its ``forward`` asks ``ALL_ATTENTION_FUNCTIONS`` for the attention function to call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType
+from typing import Any
+
+from torch import nn
+
+from saccade.core.errors import HostError
+from saccade.core.sites import Site
+
+REGISTRY = "ALL_ATTENTION_FUNCTIONS"
+HEADS = ("num_heads", "num_attention_heads", "n_heads", "num_q_heads", "n_head", "heads")
+KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads")
+GROUPS = ("num_key_value_groups", "num_kv_groups")
+CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec|encoder_decoder", re.IGNORECASE)
+STACK_OF_MODALITY = {"image": "vision", "video": "vision", "audio": "audio", "text": "text"}
+
+
+def forward_code(module: nn.Module) -> tuple[CodeType, dict[str, Any]]:
+    """Code and globals of a module's own ``forward``, below every decorator."""
+    function = inspect.unwrap(type(module).forward)
+    function = getattr(function, "__func__", function)
+    return getattr(function, "__code__", (lambda: None).__code__), getattr(function, "__globals__", {})
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Global and attribute names that code mentions, nested functions included."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= names_in(constant)
+    return names
+
+
+def dispatches(module: nn.Module) -> bool:
+    """Whether a module asks the registry for its attention function."""
+    return REGISTRY in names_in(forward_code(module)[0])
+
+
+def original_function(module: nn.Module, implementation: str | None) -> Callable[..., Any]:
+    """The attention function that ``module`` would call under ``implementation``."""
+    code, scope = forward_code(module)
+    eager = [name for name in sorted(names_in(code)) if "eager" in name and callable(scope.get(name))]
+    default = scope[eager[0]] if eager else vars(sys.modules[type(module).__module__])["eager_attention_forward"]
+    return scope[REGISTRY].get_interface(implementation or "eager", default)
+
+
+def attention_modules(model: nn.Module) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
+    """Modules that dispatch, by path, and paths of attention-like modules that do not."""
+    modules = dict(model.named_modules())
+    sites = {path: module for path, module in modules.items() if dispatches(module)}
+    strangers = []
+    for path, module in modules.items():
+        if "attention" not in type(module).__name__.lower() or path in sites:
+            continue
+        inside = f"{path}." if path else ""
+        kin = any(site.startswith(inside) or path.startswith(f"{site}.") for site in sites)
+        nested = any(path.startswith(f"{other}.") for other in strangers)
+        if not kin and not nested and next(module.parameters(), None) is not None:
+            strangers.append(path)
+    return sites, tuple(strangers)
+
+
+def find_sites(model: nn.Module) -> tuple[dict[str, tuple[Site, nn.Module]], tuple[str, ...]]:
+    """Sites by name with their modules, and the paths of attention that cannot be reached."""
+    modules, unreachable = attention_modules(model)
+    if not modules:
+        raise HostError(_no_dispatch(model, unreachable))
+    places = {path: _place(model, path, module) for path, module in modules.items()}
+    taken = Counter(places.values())
+    running: Counter[tuple[str, str]] = Counter()
+    main = main_axis(model, {stack for stack, _, _ in places.values()})
+    found: dict[str, tuple[Site, nn.Module]] = {}
+    crowded = {(stack, kind) for (stack, _, kind), count in taken.items() if count > 1}
+    for path, module in modules.items():
+        stack, layer, kind = places[path]
+        if (stack, kind) in crowded:
+            layer = running[stack, kind]
+            running[stack, kind] += 1
+        heads, kv_heads = _heads(module)
+        name = f"{stack}.{layer}.{kind}"
+        is_main = stack == main and kind == "self"
+        found[name] = (Site(name, layer, kind, heads, kv_heads, stack, path, is_main), module)
+    return found, unreachable
+
+
+def main_axis(model: nn.Module, stacks: set[str]) -> str:
+    """The stack whose tokens plain spans are about: the encoder, else the text, else the only stack there is."""
+    for stack in ("encoder", "text", "decoder"):
+        if stack in stacks:
+            return stack
+    return sorted(stacks)[0]
+
+
+def image_token(config: Any) -> int | None:
+    """Id of the image placeholder token, if the model has one."""
+    for name in ("image_token_id", "image_token_index"):
+        token = getattr(config, name, None)
+        if isinstance(token, int):
+            return token
+    return None
+
+
+def _place(model: nn.Module, path: str, module: nn.Module) -> tuple[str, int, str]:
+    """Stack, layer and kind of a site."""
+    numbers = [int(part) for part in path.split(".") if part.isdigit()]
+    cross = bool(CROSS.search(path.rsplit(".", 3)[-1] if not numbers else path.split(f".{numbers[0]}.", 1)[-1]))
+    cross = cross or getattr(module, "is_cross_attention", False) is True or bool(CROSS.search(type(module).__name__))
+    return _stack(model, path, module), numbers[0] if numbers else 0, "cross" if cross else "self"
+
+
+def _stack(model: nn.Module, path: str, module: nn.Module) -> str:
+    key = _config_key(model.config, module.config)
+    if key not in (None, "text"):
+        return key
+    if getattr(model.config, "is_encoder_decoder", False):
+        for part in path.split("."):
+            if part in ("encoder", "decoder"):
+                return part
+    if key is not None:
+        return key
+    modalities = _modalities(model, path)
+    stacks = {STACK_OF_MODALITY.get(modality, modality) for modality in modalities}
+    return stacks.pop() if len(stacks) == 1 else "text"
+
+
+def _config_key(config: Any, wanted: Any) -> str | None:
+    """Name under which a model's configuration holds a site's: ``vision`` for ``config.vision_config``."""
+    for key, value in _sub_configs(config):
+        if value is wanted:
+            return re.sub(r"_?config$", "", key) or key
+    return None
+
+
+def _sub_configs(config: Any) -> Iterator[tuple[str, Any]]:
+    keys: Mapping[str, Any] = getattr(config, "sub_configs", {})
+    for key in keys:
+        value = getattr(config, key, None)
+        if value is not None and value is not config:
+            yield from _sub_configs(value)
+            yield key, value
+
+
+def _modalities(model: nn.Module, path: str) -> tuple[str, ...]:
+    """Input modalities of the innermost model around a path."""
+    node, found = model, getattr(model, "input_modalities", "text")
+    for part in path.split("."):
+        node = getattr(node, part)
+        found = getattr(node, "input_modalities", found)
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+def _heads(module: nn.Module) -> tuple[int, int]:
+    heads = _first(module, HEADS) or 1
+    kv_heads = _own(module, KV_HEADS)
+    groups = _own(module, GROUPS)
+    if kv_heads is None:
+        kv_heads = heads // groups if groups else heads
+    return heads, kv_heads
+
+
+def _own(holder: Any, names: tuple[str, ...]) -> int | None:
+    return next((value for name in names if isinstance(value := getattr(holder, name, None), int)), None)
+
+
+def _first(module: nn.Module, names: tuple[str, ...]) -> int | None:
+    return _own(module, names) or _own(module.config, names)
+
+
+def _no_dispatch(model: nn.Module, strangers: tuple[str, ...]) -> str:
+    name = type(model).__name__
+    if not strangers:
+        return f"{name} has no attention that Saccade can find: none of its modules asks {REGISTRY} for a function."
+    kinds = sorted({type(model.get_submodule(path)).__name__ for path in strangers})
+    shown = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
+    fused = any("scaled_dot_product_attention" in names_in(forward_code(model.get_submodule(p))[0]) for p in strangers)
+    advice = (
+        "Its code calls scaled_dot_product_attention itself: saccade.hosts.torch.attach(model) can host those calls."
+        if fused
+        else "Use an architecture that dispatches (llama, gpt2, bert, t5 and some 340 others do), or one whose code calls "
+        "torch's scaled_dot_product_attention with saccade.hosts.torch.attach(model)."
+    )
+    return (
+        f"{name} computes attention in its own code instead of asking transformers' attention interface: "
+        f"{len(strangers)} modules of type {', '.join(kinds)} ({shown}) cannot be reached. {advice}"
+    )
