@@ -29,3 +29,4 @@ from .core.errors import (
 from .core.measures import Distance, Entropy, LogSumExp, Mass, Measure, Pooled, Received, Rows, TopK
 from .core.sites import Site
 from .core.spans import Spans
+from .hosts import attach

@@ -124,7 +124,11 @@ def _make(
         query_whole = _whole(run, query_base, queries_axis, total, place)
     queries = None if query_whole is None else _slice(query_whole, total - place.queries, place.queries, place)
     own = base.names if base is not None else ()
-    shown = () if keys is None else tuple(n for n in keys.names if n != GENERATED or n in own or _has_new(run, axis, base, place))
+    shown = (
+        ()
+        if keys is None
+        else tuple(n for n in keys.names if n != GENERATED or n in own or _has_new(run, axis, base, place))
+    )
     return View(keys, queries, shown, own, _filled(keys), _filled(queries))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -236,7 +236,8 @@ class _Work:
             assert frame.seen is not None
             names = shown_by(measure, view) if hasattr(measure, "edited") else ()
             frame.seen[measure.name].add(
-                self.call.site.name, Reading(result[here.name], names, self.place.first)  # type: ignore[arg-type]
+                self.call.site.name,
+                Reading(result[here.name], names, self.place.first),  # type: ignore[arg-type]
             )
         return result.values
 

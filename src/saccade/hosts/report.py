@@ -76,7 +76,9 @@ class Series:
             values = _align(values, [reading.first for reading in readings])
             return torch.stack(values).sum(0) if isinstance(self.measure, Received) else _append(values)
         if isinstance(self.measure, Pooled) and len(values) > 1:
-            raise MeasureError(f"site {name} was called {len(values)} times and maps do not append; use calls({name!r}).")
+            raise MeasureError(
+                f"site {name} was called {len(values)} times and maps do not append; use calls({name!r})."
+            )
         if readings[0].names:
             values = [_on(reading, self.names_at(name)) for reading in readings]
         return _append(values)
@@ -108,7 +110,9 @@ class Series:
         try:
             return self._readings[name]
         except KeyError:
-            raise SiteError(f"{self.measure.name} was not read at {name!r}; it was read at {list(self.sites)}.") from None
+            raise SiteError(
+                f"{self.measure.name} was not read at {name!r}; it was read at {list(self.sites)}."
+            ) from None
 
     def _nothing(self) -> MeasureError:
         return MeasureError(

@@ -16,9 +16,9 @@ from saccade.core.edits import Edit
 from saccade.core.errors import HostError
 from saccade.core.measures import Measure
 from saccade.core.sites import Site
+from saccade.hosts.base import Host
+from saccade.hosts.session import Run, frames_of, run_of, running
 
-from ..base import Host
-from ..session import Run, frames_of, run_of, running
 from . import function, switch
 from .sites import find_sites, image_token, main_axis
 
@@ -96,9 +96,13 @@ class TransformersHost(Host):
         if prompt is None:
             return {}, {}
         if not hasattr(prompt, "inputs"):
-            raise HostError(f"pass a prompt from lm.prompt(...) or keyword inputs (input_ids=...), found {type(prompt)}.")
+            raise HostError(
+                f"pass a prompt from lm.prompt(...) or keyword inputs (input_ids=...), found {type(prompt)}."
+            )
         device = self.model.device
-        given = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in prompt.inputs.items()}
+        given = {
+            name: value.to(device) if isinstance(value, Tensor) else value for name, value in prompt.inputs.items()
+        }
         spans = prompt.spans
         return given, {} if spans is None else {self.main: spans}
 

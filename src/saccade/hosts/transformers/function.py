@@ -10,10 +10,10 @@ from transformers import masking_utils
 
 from saccade.core.errors import HostError
 from saccade.core.sites import Site
+from saccade.hosts.axes import Place
+from saccade.hosts.call import Call
+from saccade.hosts.session import open_frames, run_of
 
-from ..axes import Place
-from ..call import Call
-from ..session import open_frames, run_of
 from . import masks, sites, switch
 
 UNSERVED = ("indices", "block_indices", "cache")
@@ -67,7 +67,9 @@ def translate(
             )
     queries = query.shape[2]
     batch = max(query.shape[0], key.shape[0])
-    query, key, value = (tensor if tensor.shape[0] == batch else tensor.expand(batch, -1, -1, -1) for tensor in (query, key, value))
+    query, key, value = (
+        tensor if tensor.shape[0] == batch else tensor.expand(batch, -1, -1, -1) for tensor in (query, key, value)
+    )
     bias = kwargs.get("position_bias")
     causal, window, first, aligned = False, None, 0, None
     structured = isinstance(mask, masks.StructuredMask)

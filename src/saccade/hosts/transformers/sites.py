@@ -187,8 +187,8 @@ def _no_dispatch(model: nn.Module, strangers: tuple[str, ...]) -> str:
     advice = (
         "Its code calls scaled_dot_product_attention itself: saccade.hosts.torch.attach(model) can host those calls."
         if fused
-        else "Use an architecture that dispatches (llama, gpt2, bert, t5 and some 340 others do), or one whose code calls "
-        "torch's scaled_dot_product_attention with saccade.hosts.torch.attach(model)."
+        else "Use an architecture that dispatches (llama, gpt2, bert, t5 and some 340 others do), or one whose code "
+        "calls torch's scaled_dot_product_attention, with saccade.hosts.torch.attach(model)."
     )
     return (
         f"{name} computes attention in its own code instead of asking transformers' attention interface: "

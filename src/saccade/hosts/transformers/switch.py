@@ -76,5 +76,4 @@ def restore(configs: Iterable[Any]) -> None:
 def mask_builder(config: Any) -> Callable[..., Any]:
     """The mask function of a configuration's original attention."""
     original = original_of(config) if config is not None else None
-    table = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS
-    return table[original] if original in table else masking_utils.eager_mask
+    return masking_utils.ALL_MASK_ATTENTION_FUNCTIONS.get(original, masking_utils.eager_mask)
