@@ -1,0 +1,169 @@
+"""The recipe of `reader`: a small Llama that reads documents of the synthetic world and follows instructions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from saccade.tasks import Message, normalise, world
+from saccade.tasks.world.base import WorldTask
+from saccade.tasks.world.forms import KINDS
+from saccade.zoo.evaluate import accuracy
+from saccade.zoo.tokenizers import word_tokenizer
+from saccade.zoo.training import Batch, Schedule
+
+TEST_SEED = 1
+
+
+def _log_uniform(rng: random.Random, low: int, high: int) -> int:
+    return min(high, int(low * ((high + 1) / low) ** rng.random()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Six layers, eight heads over four, 2.8 M parameters, one token a word.
+
+    Each training conversation is a task of the world with several questions. Every token of a reply weighs 1 in the loss and
+    every other token `context_weight`. The number of facts in a document grows from 5 to `facts` while training goes on.
+    The fact asked for stands near the first or last document more often than in the middle.
+    """
+
+    name: str = "reader"
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=36_000_000))
+    snapshots: int = 0
+    seed: int = 0
+    batch_tokens: int = 6144
+    facts: int = 40
+    context_weight: float = 0.05
+
+    def tokenizer(self) -> Any:
+        return word_tokenizer(world.lexicon().vocabulary())
+
+    def model(self, tokenizer: Any) -> Any:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=192,
+                num_hidden_layers=6,
+                num_attention_heads=8,
+                num_key_value_heads=4,
+                head_dim=32,
+                intermediate_size=512,
+                max_position_embeddings=2048,
+                tie_word_embeddings=True,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+
+    def task(self, rng: random.Random, progress: float) -> WorldTask:
+        """The next task of the mixture."""
+        top = next(n for share, n in ((0.12, 5), (0.3, 9), (0.55, 18), (2.0, self.facts)) if progress < share)
+        facts = _log_uniform(rng, 3, top)
+        questions = min(facts, rng.randint(2, 10))
+        seed = rng.getrandbits(40)
+        ruled = rng.random() < 0.5
+        rule: dict[str, Any] = {"forms": KINDS if ruled else ("plain",), "rule_in": rng.choice(["system"] * 3 + ["user"])}
+        kind = rng.choices(
+            ["reading", "conflict", "memory", "dialogue", "years", "lists", "arithmetic", "fewshot"],
+            [0.42, 0.12, 0.08, 0.12, 0.08, 0.06, 0.05, 0.07],
+        )[0]
+        match kind:
+            case "reading":
+                return world.Context(
+                    seed=seed, facts=facts, questions=questions, edges=True, per_document=rng.choice((3, 3, 4, 64)),
+                    absent=0.15, stable=rng.choice((0.0, 0.0, 0.3)), injected=int(rng.random() < 0.1), **rule,
+                )  # fmt: skip
+            case "conflict":
+                return world.Conflict(
+                    seed=seed, facts=facts, questions=rng.randint(1, max(1, facts // 2)), per_document=rng.choice((3, 64)),
+                    cue=rng.choice(("none", "context", "memory")), wanted="either", **(rule if rng.random() < 0.3 else {}),
+                )  # fmt: skip
+            case "memory":
+                return world.Memory(seed=seed, questions=rng.randint(4, 10), **rule)
+            case "dialogue":
+                return world.Dialogue(seed=seed, turns=rng.randint(1, 6), questions=rng.randint(1, 3), **rule)
+            case "years":
+                source = rng.choice(("memory", "context"))
+                facts = facts if source == "context" else 8
+                return world.Years(seed=seed, source=source, facts=facts, questions=rng.randint(2, min(8, facts)), per_document=3)
+            case "lists":
+                return world.Lists(
+                    seed=seed, source=rng.choice(("memory", "context")), questions=rng.randint(1, 4), difficulty=rng.randint(1, 3)
+                )
+            case "arithmetic":
+                return world.Arithmetic(seed=seed, questions=rng.randint(4, 8), difficulty=rng.randint(1, 4))
+        labels = rng.choices(("true", "false", "random"), (0.6, 0.25, 0.15))[0]
+        return world.FewShot(seed=seed, shots=rng.randint(4, 20), questions=rng.randint(2, 6), labels=labels, follow=True)
+
+    def pool(self, number: int, progress: float, tokenizer: Any) -> list[Batch]:
+        """Sixteen batches of conversations of like length."""
+        rng = random.Random(f"reader/{self.seed}/{number}")
+        encode = Encoder(tokenizer, self.context_weight)
+        rows, total = [], 0
+        while total < 16 * self.batch_tokens:
+            rows.append(encode(self.task(rng, progress).conversation(0)))
+            total += len(rows[-1][0])
+        rows.sort(key=lambda row: len(row[0]))
+        batches: list[Batch] = []
+        group: list[tuple[list[int], list[float]]] = []
+        for row in rows:
+            if group and (len(group) + 1) * len(row[0]) > self.batch_tokens:
+                batches.append(pad(group, tokenizer.pad_token_id))
+                group = []
+            group.append(row)
+        rng.shuffle(batches)
+        return batches
+
+    def probe(self, model: Any, tokenizer: Any) -> Mapping[str, float]:
+        tasks: dict[str, WorldTask] = {
+            "context1": world.Context(seed=TEST_SEED, difficulty=1),
+            "context3": world.Context(seed=TEST_SEED, difficulty=3),
+            "instructions2": world.Instructions(seed=TEST_SEED, difficulty=2),
+            "memory": world.Memory(seed=TEST_SEED),
+            "absent2": world.Absent(seed=TEST_SEED),
+            "fewshot": world.FewShot(seed=TEST_SEED),
+            "arithmetic": world.Arithmetic(seed=TEST_SEED, difficulty=3),
+            "years": world.Years(seed=TEST_SEED),
+            "lists": world.Lists(seed=TEST_SEED),
+        }
+        return {name: accuracy(model, tokenizer, task, 64, batch=64) for name, task in tasks.items()}
+
+
+class Encoder:
+    """Conversations to ids and loss weights, as the chat template would, but by dictionary (tested to be equal)."""
+
+    def __init__(self, tokenizer: Any, context_weight: float) -> None:
+        self.ids: dict[str, int] = tokenizer.get_vocab()
+        self.context_weight = context_weight
+
+    def __call__(self, messages: Sequence[Message]) -> tuple[list[int], list[float]]:
+        ids, weights = [self.ids["<s>"]], [0.0]
+        for message in messages:
+            words = [self.ids[w] for w in _words(message.content)]
+            own = message.role == "assistant"
+            ids += [self.ids[f"<|{message.role}|>"], *words, self.ids["<|end|>"]]
+            weight = 1.0 if own else self.context_weight
+            weights += [self.context_weight, *([weight] * (len(words) + 1))]
+        return ids, weights
+
+
+def _words(text: str) -> list[str]:
+    words = normalise(text).split()
+    return [*words, "."] if text.endswith(".") else words
+
+
+def pad(rows: Sequence[tuple[list[int], list[float]]], pad_id: int) -> Batch:
+    """Right-padded tensors of ids and weights."""
+    longest = max(len(ids) for ids, _ in rows)
+    return Batch(
+        torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in rows]),
+        torch.tensor([w + [0.0] * (longest - len(w)) for _, w in rows]),
+    )
