@@ -1,0 +1,3 @@
+"""Base lines."""
+
+MECHANISMS = {"softmax": "softmax:Softmax"}

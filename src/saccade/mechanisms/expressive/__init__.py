@@ -1,0 +1,3 @@
+"""Mechanisms that compute more than softmax attention does."""
+
+MECHANISMS = {"selective": "selective:Selective"}

@@ -1,0 +1,3 @@
+"""Linear-time mechanisms."""
+
+MECHANISMS = {"lightning": "lightning:Lightning"}

@@ -1,0 +1,3 @@
+"""Mechanisms that are recurrent networks, or hold one."""
+
+MECHANISMS = {"aaren": "aaren:Aaren"}
