@@ -72,6 +72,18 @@ class Architecture:
     inputs: Callable[[int], dict[str, Tensor]] | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Sides on which the model itself allows padding; absolute positions in an encoder forbid the left."""
+        relative = self.kind in ("decoder", "vlm") or self.model.startswith("T5")
+        return ("left", "right") if relative else ("right",)
+
+    def without(self, name: str) -> str | None:
+        """Why a property makes no sense here, None if it does."""
+        if name == "generation" and self.kind in ("encoder", "dual"):
+            return "does not generate"
+        return self.missing.get(name)
+
 
 def pixels(*shape: int) -> Callable[[int], dict[str, Tensor]]:
     return lambda batch: {"pixel_values": torch.randn(batch, *shape)}
@@ -98,14 +110,10 @@ CASES: dict[str, Architecture] = {
     "qwen2": Architecture("Qwen2ForCausalLM", "decoder", LLAMA),
     "qwen3": Architecture("Qwen3ForCausalLM", "decoder", {**LLAMA, "head_dim": 16}),
     "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "decoder", {**MOE, "num_experts": 4}),
-    "gemma2": Architecture(
-        "Gemma2ForCausalLM",
-        "decoder",
+    "gemma2": Architecture("Gemma2ForCausalLM", "decoder",
         {**LLAMA, "head_dim": 8, "sliding_window": 5, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
     ),
-    "gemma3": Architecture(
-        "Gemma3ForCausalLM",
-        "decoder",
+    "gemma3": Architecture("Gemma3ForCausalLM", "decoder",
         {**LLAMA, "head_dim": 8, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
     ),
     "phi3": Architecture("Phi3ForCausalLM", "decoder", LLAMA),
@@ -117,14 +125,10 @@ CASES: dict[str, Architecture] = {
     "starcoder2": Architecture("Starcoder2ForCausalLM", "decoder", {**LLAMA, "sliding_window": 5}),
     "granite": Architecture("GraniteForCausalLM", "decoder", LLAMA),
     "smollm3": Architecture("SmolLM3ForCausalLM", "decoder", {**LLAMA, "no_rope_layers": [1, 0]}),
-    "gpt_oss": Architecture(
-        "GptOssForCausalLM",
-        "decoder",
+    "gpt_oss": Architecture("GptOssForCausalLM", "decoder",
         {**LLAMA, "head_dim": 8, "sliding_window": 5, "num_local_experts": 4, "num_experts_per_tok": 2},
     ),
-    "deepseek_v3": Architecture(
-        "DeepseekV3ForCausalLM",
-        "decoder",
+    "deepseek_v3": Architecture("DeepseekV3ForCausalLM", "decoder",
         {
             **MOE,
             "num_key_value_heads": 4,
@@ -190,9 +194,7 @@ CASES: dict[str, Architecture] = {
         "CLIPModel", "dual", {"text_config": BERT, "vision_config": VIT, "projection_dim": 16}, pixels(3, 16, 16)
     ),
     "siglip": Architecture("SiglipModel", "dual", {"text_config": BERT, "vision_config": VIT}, pixels(3, 16, 16)),
-    "llava": Architecture(
-        "LlavaForConditionalGeneration",
-        "vlm",
+    "llava": Architecture("LlavaForConditionalGeneration", "vlm",
         {
             "text_config": {**LLAMA, "model_type": "llama"},
             "vision_config": {**VIT, "model_type": "clip_vision_model"},
@@ -201,9 +203,7 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "qwen2_vl": Architecture(
-        "Qwen2VLForConditionalGeneration",
-        "vlm",
+    "qwen2_vl": Architecture("Qwen2VLForConditionalGeneration", "vlm",
         {
             "text_config": QWEN_TEXT,
             "vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 1, "patch_size": 4},
@@ -211,9 +211,7 @@ CASES: dict[str, Architecture] = {
         },
         qwen_patches,
     ),
-    "qwen2_5_vl": Architecture(
-        "Qwen2_5_VLForConditionalGeneration",
-        "vlm",
+    "qwen2_5_vl": Architecture("Qwen2_5_VLForConditionalGeneration", "vlm",
         {
             "text_config": QWEN_TEXT,
             "vision_config": {
@@ -230,9 +228,7 @@ CASES: dict[str, Architecture] = {
         },
         qwen_patches,
     ),
-    "idefics3": Architecture(
-        "Idefics3ForConditionalGeneration",
-        "vlm",
+    "idefics3": Architecture("Idefics3ForConditionalGeneration", "vlm",
         {
             "text_config": {**LLAMA, "model_type": "llama"},
             "vision_config": VIT,
@@ -241,9 +237,7 @@ CASES: dict[str, Architecture] = {
         },
         pixels(1, 3, 16, 16),
     ),
-    "paligemma": Architecture(
-        "PaliGemmaForConditionalGeneration",
-        "vlm",
+    "paligemma": Architecture("PaliGemmaForConditionalGeneration", "vlm",
         {
             "text_config": {**LLAMA, "model_type": "gemma", "head_dim": 8},
             "vision_config": {**VIT, "model_type": "siglip_vision_model"},
@@ -252,9 +246,7 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "gemma3_vision": Architecture(
-        "Gemma3ForConditionalGeneration",
-        "vlm",
+    "gemma3_vision": Architecture("Gemma3ForConditionalGeneration", "vlm",
         {
             "text_config": {**LLAMA, "head_dim": 8, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
             "vision_config": {**VIT, "image_size": 16, "patch_size": 8},
@@ -265,9 +257,7 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "blip_2": Architecture(
-        "Blip2ForConditionalGeneration",
-        "vlm",
+    "blip_2": Architecture("Blip2ForConditionalGeneration", "vlm",
         {
             "text_config": {**LLAMA, "model_type": "opt", "ffn_dim": 48, "word_embed_proj_dim": 32},
             "vision_config": VIT,
@@ -277,9 +267,7 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "mllama": Architecture(
-        "MllamaForConditionalGeneration",
-        "vlm",
+    "mllama": Architecture("MllamaForConditionalGeneration", "vlm",
         {
             "text_config": {**LLAMA, "cross_attention_layers": [1], "num_hidden_layers": 3, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
             "vision_config": {
@@ -335,6 +323,8 @@ def build(name: str, implementation: str | None = None) -> Case:
             if "image_grid_thw" in inputs:
                 ids = torch.cat([ids[:, :3], ids[:, :1], ids[:, 3:]], dim=1)
                 inputs["mm_token_type_ids"] = (ids == IMAGE).int()
+            if name == "paligemma":
+                inputs["token_type_ids"] = torch.zeros_like(ids)
         inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if row.kind in ("seq2seq", "speech"):
         inputs["decoder_input_ids"] = torch.randint(3, IMAGE, (BATCH, 5))

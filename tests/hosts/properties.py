@@ -16,10 +16,6 @@ from .oracle import eager_weights, oracle
 TOLERANCE = 1e-5
 
 
-class Missing(Exception):
-    """The property makes no sense for the architecture."""
-
-
 def main_output(output: Any) -> Tensor:
     for name in ("logits", "logits_per_image", "last_hidden_state"):
         if output.get(name) is not None:
@@ -171,4 +167,86 @@ def reallocate(case: Case) -> None:
     different(found, plain_run(case), "two-pass edit")
 
 
-PROPERTIES = {"idle": idle, "watch": watch, "bias": bias, "ablation": ablation, "reallocate": reallocate}
+def alone(value: Tensor, case: Case, sample: int, cut: slice) -> Tensor:
+    """One sample of an input; token inputs lose their padding."""
+    rows = value.shape[0] // BATCH
+    one = value[sample * rows : (sample + 1) * rows]
+    long = case.inputs["input_ids"].shape[1]
+    return one[:, cut] if one.dim() >= 2 and one.shape[1] == long and value.dtype != torch.float32 else one
+
+
+def padded(case: Case, side: str) -> tuple[dict[str, Tensor], list[slice]]:
+    """The inputs with the text of sample 1 cut short and padded, and which tokens are real in each sample."""
+    inputs = dict(case.inputs)
+    length = inputs["input_ids"].shape[1]
+    real = [slice(0, length), slice(2, length) if side == "left" else slice(0, length - 2)]
+    keep = torch.zeros(BATCH, length, dtype=torch.bool)
+    for sample, cut in enumerate(real):
+        keep[sample, cut] = True
+    inputs["input_ids"] = inputs["input_ids"].where(keep, 0)
+    inputs["attention_mask"] = keep.long()
+    return inputs, real
+
+
+def positions(case: Case, mask: Tensor) -> dict[str, Tensor]:
+    """Positions that start at the first real token, where the model does not find them itself."""
+    if case.architecture.kind == "decoder" and case.name != "opt":
+        return {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+    return {}
+
+
+def padding(case: Case) -> None:
+    """A batch with padding, edited, gives each sample what it gets alone."""
+    lm = attach(case.model)
+    for side in case.architecture.sides:
+        inputs, real = padded(case, side)
+        length = inputs["input_ids"].shape[1]
+        member = torch.zeros(BATCH, length, dtype=torch.bool)
+        for sample, cut in enumerate(real):
+            member[sample, cut.start + 3 : cut.start + 5] = True
+        together = run_steered(lm, {**inputs, **positions(case, inputs["attention_mask"])}, sc.Spans({"a": member}))
+        for sample, cut in enumerate(real):
+            one = {name: alone(value, case, sample, cut) for name, value in inputs.items()}
+            by_itself = run_steered(lm, one, sc.Spans({"a": member[sample : sample + 1, cut]}))
+            for name in by_itself:
+                found = together[name][sample : sample + 1]
+                found = found[:, cut] if found.dim() == 3 and found.shape[1] == length else found
+                close(found, by_itself[name], f"{name} of sample {sample}, padded {side},")
+
+
+def run_steered(lm: TransformersHost, inputs: dict[str, Tensor], spans: sc.Spans) -> dict[str, Tensor]:
+    """Outputs under an edit, and the masses of the first main site."""
+    with torch.no_grad(), lm.steer(sc.Scale("a", 4.0), spans=spans):
+        output = lm(**inputs)
+    if "text_model_output" in output:
+        return {"last_hidden_state": output["text_model_output"].last_hidden_state}
+    wanted = ("logits", "last_hidden_state", "encoder_last_hidden_state")
+    return {name: output[name] for name in wanted if isinstance(output.get(name), Tensor)}
+
+
+def generation(case: Case) -> None:
+    """Greedy decoding with an edit and a cache gives what it gives without a cache, step by step."""
+    lm = attach(case.model)
+    spans = spans_for(case, lm)
+    inputs = {name: value for name, value in case.inputs.items() if name != "decoder_input_ids"}
+    options = {"max_new_tokens": 5, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+    results = {}
+    for use_cache in (True, False):
+        with lm.steer(sc.Scale("a", 4.0), sc.Bias("generated", 0.7), spans=spans) as effect:
+            out = lm.generate(**inputs, **options, use_cache=use_cache)
+        results[use_cache] = torch.stack(out.logits, dim=1)
+        assert all(edit.rows for edit in effect)
+    plain = torch.stack(case.model.generate(**inputs, **options).logits, dim=1)
+    close(results[True], results[False], "logits with a cache")
+    different(results[True][:, 0], plain[:, 0], "the edit while generating")
+
+
+PROPERTIES = {
+    "idle": idle,
+    "watch": watch,
+    "bias": bias,
+    "ablation": ablation,
+    "reallocate": reallocate,
+    "padding": padding,
+    "generation": generation,
+}

@@ -21,8 +21,6 @@ def attach(model: Any, tokenizer: Any = None) -> Host:
     Raises:
         HostError: nothing in the model can be reached, and why.
     """
-    from transformers import PreTrainedModel
-
     from .transformers import attach as attach_transformers
 
     return attach_transformers(model, tokenizer)

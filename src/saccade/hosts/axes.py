@@ -37,7 +37,7 @@ class Place:
         queries: number of queries; they are the last tokens.
         total: number of tokens so far.
         batch: samples in the call.
-        grows: whether the axis gets longer while decoding.
+        grows: whether the axis of the queries gets longer while decoding.
     """
 
     first: int
@@ -112,16 +112,13 @@ def _version(run: Run) -> int:
 def _make(
     run: Run, base: Spans | None, query_base: Spans | None, axis: str, queries_axis: str, site: Site, place: Place
 ) -> View:
-    whole = _whole(run, base, axis, place.total, place)
-    if whole is None:
-        keys = None
-    else:
-        keys = _slice(whole, place.first, place.keys, place)
+    whole = _whole(run, base, axis, place.total, place, place.grows and site.kind == "self")
+    keys = None if whole is None else _slice(whole, place.first, place.keys, place)
     if site.kind == "self":
         query_whole, total = whole, place.total
     else:
         total = run.lengths.get(queries_axis, place.queries)
-        query_whole = _whole(run, query_base, queries_axis, total, place)
+        query_whole = _whole(run, query_base, queries_axis, total, place, place.grows)
     queries = None if query_whole is None else _slice(query_whole, total - place.queries, place.queries, place)
     own = base.names if base is not None else ()
     shown = (
@@ -142,12 +139,12 @@ def _prompt_length(run: Run, axis: str, base: Spans | None, total: int) -> int:
     return run.prompt.setdefault(axis, total) if run.generating else total
 
 
-def _whole(run: Run, base: Spans | None, axis: str, total: int, place: Place) -> Spans | None:
+def _whole(run: Run, base: Spans | None, axis: str, total: int, place: Place, grows: bool) -> Spans | None:
     """Spans over all tokens so far, with ``image`` and ``generated`` where they make sense."""
     members = {name: base.resize(total)[name] for name in base.names} if base is not None else {}
     if run.images is not None and axis == "text" and IMAGE not in members:
         members[IMAGE] = Spans({IMAGE: run.images}).resize(total)[IMAGE]
-    if place.grows or axis == "decoder":
+    if grows:
         start = _prompt_length(run, axis, base, total)
         if GENERATED not in members:
             device = next(iter(members.values())).device if members else place.device

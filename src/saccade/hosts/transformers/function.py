@@ -62,8 +62,8 @@ def translate(
     for name in UNSERVED:
         if kwargs.get(name) is not None:
             raise HostError(
-                f"site {site.name} passes {name!r} to its attention function (sparse or paged attention), which Saccade "
-                "does not serve; load the model without it."
+                f"site {site.name} passes {name!r} to its attention function (sparse or paged attention), which "
+                "Saccade does not serve; load the model without it."
             )
     queries = query.shape[2]
     batch = max(query.shape[0], key.shape[0])
@@ -94,14 +94,15 @@ def translate(
         key, value = key[:, :, :aligned], value[:, :, :aligned]
         bias = bias if bias is None else bias[..., :aligned]
     total, first = _tokens(site, host, causal, queries, key.shape[2], first)
-    grows = causal or site.path in run_of(host).caches or run_of(host).generating
+    run = run_of(host)
+    grows = causal or run.generating or bool(run.caches) or site.stack == "decoder"
     place = Place(
         first=first,
         keys=key.shape[2],
         queries=queries,
         total=total,
         batch=batch,
-        grows=site.kind == "self" and grows and site.stack in ("text", "decoder"),
+        grows=grows and site.stack in ("text", "decoder"),
         device=query.device,
     )
     call = Call(

@@ -174,7 +174,8 @@ def _code(factory: Callable[..., Any]) -> Any:
 
 
 def _captured(function: Callable[..., Any], name: str) -> Any:
-    assert isinstance(function, FunctionType) and function.__closure__ is not None
+    assert isinstance(function, FunctionType)
+    assert function.__closure__ is not None
     return function.__closure__[function.__code__.co_freevars.index(name)].cell_contents
 
 
