@@ -155,6 +155,12 @@ class Script:
             at = start + text.rindex(part)
             self.spans.setdefault(name, []).append(Place(number, at, at + len(part)))
 
+    def plain(self, *answers: str, **meta: Any) -> Example:
+        """What was written, as one text without roles, with its answers."""
+        if len(self.turns) != 1:
+            raise TaskError(f"a plain prompt is one piece of text, this script has {len(self.turns)} turns")
+        return Example(self.turns[0][1], answers, {n: tuple(p) for n, p in self.spans.items()}, meta)
+
     def messages(self) -> tuple[Message, ...]:
         return tuple(Message(role, content) for role, content in self.turns)
 

@@ -103,8 +103,7 @@ class Run:
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16")
         self.tokenizer = recipe.tokenizer()
         self.model = recipe.model(self.tokenizer)
-        if device == "cpu":
-            use_short_attention(self.model)
+        self.device = device
         self.state = State()
         prepared = self.accelerator.prepare(self.model, *optimizers(self.model, recipe.schedule))
         self.wrapped, self.optimizers = prepared[0], list(prepared[1:])
@@ -158,6 +157,7 @@ class Run:
 
     def train(self, minutes: float | None = None, every: float = 180.0) -> bool:
         """Train until the token budget is spent (gives True) or for some minutes (False: run again to go on)."""
+        self.fast(True)
         began = marked = saved = time.monotonic()
         running: list[float] = []
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -185,11 +185,20 @@ class Run:
         self.export(self.folder / "final")
         return True
 
+    def fast(self, on: bool) -> None:
+        """On a CPU, train with `short_attention`, which takes no padding mask, and measure without."""
+        if self.device == "cpu" and on:
+            use_short_attention(self.model)
+        else:
+            self.model.set_attn_implementation("sdpa")
+
     def probe(self) -> None:
         self.model.eval()
+        self.fast(False)
         with torch.no_grad():
             self.log(**self.recipe.probe(self.accelerator.unwrap_model(self.wrapped), self.tokenizer))
         self.model.train()
+        self.fast(True)
 
     def snapshot(self) -> None:
         """Export when the share of the budget that the next snapshot stands for has been reached."""
