@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -132,6 +131,7 @@ def attention(
         atoms=atoms_module.partition(spans, names)
         if spans is not None and names
         else atoms_module.everything(shape[3], q.device),
+        out_dtype=q.dtype,
         span_names=spans.names if spans is not None else (),
         softcap=softcap,
         sinks=sinks,

@@ -213,6 +213,7 @@ def _(edit: Reallocate, dense: Dense) -> None:
     wanted = torch.where(mass > 0, edit.fn(mass), 0.0)
     rest = sum(members)
     target, left = torch.zeros_like(weights), 1 - wanted.sum(-1, keepdim=True)
+    left = left.masked_fill(left <= 8 * torch.finfo(torch.float64).eps, 0.0)
     for index, member in enumerate(members):
         share = weights * member / mass[..., index : index + 1].clamp_min(1e-300)
         target = target + share * wanted[..., index : index + 1]

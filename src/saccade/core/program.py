@@ -45,6 +45,7 @@ class Program:
     scale: float
     visible: Visibility
     atoms: Atoms
+    out_dtype: torch.dtype
     span_names: tuple[str, ...] = ()
     softcap: float | None = None
     sinks: Tensor | None = None
@@ -68,6 +69,14 @@ class Program:
     def edits_logits(self) -> bool:
         """Whether any structured edit of the logits is present."""
         return self.temper is not None or self.bias is not None or self.hidden is not None
+
+    def tempered(self) -> tuple[Tensor, float]:
+        """Queries and scale as a kernel takes them; one temper for all rows goes into the scale."""
+        if self.temper is None:
+            return self.q, self.scale
+        if self.temper.numel() == 1 and not self.temper.requires_grad:
+            return self.q, self.scale * float(self.temper)
+        return self.q * self.temper.to(self.q.dtype), self.scale
 
     def finish(self, values: Tensor) -> Tensor:
         """Apply the edits of the output to values ``[B, Hq, Q, Dv]``."""
@@ -135,7 +144,23 @@ class Compiler:
                 )
             self.program.touched.append(touched)
         self._refuse_empty_rows()
+        self._keep_heads()
+        self._keep_precision()
         return self.program
+
+    def _keep_heads(self) -> None:
+        """Keys and values have the same heads again where a shift of single heads repeated one of them."""
+        program = self.program
+        heads = max(program.k.shape[1], program.v.shape[1])
+        if program.k.shape[1] != program.v.shape[1]:
+            program.k, program.v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (program.k, program.v))
+
+    def _keep_precision(self) -> None:
+        """Edits of q, k and v themselves would be rounded in 16-bit floats; such calls run in float32."""
+        program = self.program
+        tempered = program.temper is not None and program.temper.numel() > 1
+        if tempered or not program.q.dtype == program.k.dtype == program.v.dtype:
+            program.q, program.k, program.v = (x.to(program.dtype) for x in (program.q, program.k, program.v))
 
     @singledispatchmethod
     def _add(self, edit: object, heads: list[int] | None, rows: Tensor | None) -> Tensor | int:
@@ -216,7 +241,7 @@ class Compiler:
             if edit.where == "out":
                 program.output.append(OutputEdit(shift=moved))
             else:
-                program.q = (program.q.to(program.dtype) + moved).to(program.q.dtype)
+                program.q = program.q.to(program.dtype) + moved
             return self._count(rows)
         atoms = self._atoms(edit.span) if edit.span is not None else torch.ones_like(self._atoms_shape())
         keys = self.program.atoms.spread(atoms.view(1, 1, 1, -1)).transpose(-1, -2)
@@ -224,7 +249,7 @@ class Compiler:
         tensor = program.k if edit.where == "k" else program.v
         if not kv:
             tensor = tensor.repeat_interleave(visible.heads // tensor.shape[1], dim=1)
-        shifted = (tensor.to(program.dtype) + moved).to(tensor.dtype)
+        shifted = tensor.to(program.dtype) + moved
         program.k, program.v = (shifted, program.v) if edit.where == "k" else (program.k, shifted)
         return self._count(rows, atoms)
 

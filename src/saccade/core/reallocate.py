@@ -15,7 +15,8 @@ def shares(edit: Reallocating, log_mass: Tensor, log_sink: Tensor | None) -> Ten
     """Bias per atom that gives every span its wanted mass, exactly.
 
     A bias ``log f(m) - log m`` that is constant on a span moves its mass from m to f(m), as long as the rest gets
-    ``log(1 - sum f) - log(1 - sum m)``; the latter is subtracted from all, so that the rest (and a sink) keeps bias 0.
+    ``log(1 - sum f) - log(1 - sum m)``. The log-sum-exp of the row stays what it was. Beside a sink, whose logit is
+    fixed, the rest and the sink keep their logits instead: the bias of the rest is subtracted from all.
 
     Args:
         edit: the reallocation, with its spans as atoms ``[S, T]``.
@@ -34,18 +35,19 @@ def shares(edit: Reallocating, log_mass: Tensor, log_sink: Tensor | None) -> Ten
     if log_sink is not None:
         rest = torch.logaddexp(rest, log_sink)
     wanted = _wanted(edit, per_span.exp()).masked_fill(torch.isneginf(per_span), 0.0)
-    left = (1.0 - wanted.sum(dim=-1)).clamp_min(0.0)
+    left = 1.0 - wanted.sum(dim=-1)
+    left = torch.where(left <= 8 * torch.finfo(left.dtype).eps, 0.0, left)
     reachable = wanted.sum(dim=-1) + torch.where(torch.isneginf(rest), 0.0, left)
     chosen = torch.ones_like(reachable, dtype=torch.bool) if edit.rows is None else edit.rows[..., 0]
+    if log_sink is not None:
+        refuse_rows(chosen & (left <= 1e-6), "Reallocate wants all of its attention, but some of it is held by a sink")
     sees = ~(torch.isneginf(per_span).all(-1) & torch.isneginf(rest))
     refuse_rows(chosen & sees & (reachable <= 0), "Reallocate leaves it nothing to attend to")
     rest_bias = torch.where(torch.isneginf(rest), 0.0, left.log() - rest)
     seen = ~torch.isneginf(per_span)
     span_bias = torch.where(seen, wanted.log() - torch.where(seen, per_span, 0.0), 0.0)
-    gone = torch.isneginf(rest_bias)
-    base = torch.where(gone, 0.0, rest_bias)
-    bias = torch.where(gone, -math.inf, 0.0).unsqueeze(-1) * 1.0
-    bias = bias.expand_as(log_mass)
+    base = reachable.clamp_min(torch.finfo(reachable.dtype).tiny).log() if log_sink is None else rest_bias
+    bias = (rest_bias - base).unsqueeze(-1).expand_as(log_mass)
     for index, span in enumerate(edit.spans):
         bias = torch.where(span, (span_bias[..., index] - base).unsqueeze(-1), bias)
     return bias if edit.rows is None else torch.where(edit.rows, bias, 0.0)

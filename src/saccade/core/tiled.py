@@ -47,7 +47,7 @@ def run(
     before = any(isinstance(measure, Mass) and not measure.edited for measure in tiles)
     outputs: list[Tensor] = []
     collected: list[list[Value]] = []
-    for start in range(0, visible.queries, size):
+    for start in range(0, max(1, visible.queries), size):
         rows = torch.arange(start, min(start + size, visible.queries), device=visible.device)
 
         def tile(k: Tensor, v: Tensor, rows: Tensor = rows) -> tuple[Tensor, list[Value]]:
@@ -67,7 +67,7 @@ def run(
             merged[measure.name] = whole_rows(program, measure, k)
     if not want_values:
         return None, merged
-    return program.finish(torch.cat(outputs, dim=2)).to(program.q.dtype), merged
+    return program.finish(torch.cat(outputs, dim=2)).to(program.out_dtype), merged
 
 
 def logits(program: Program, rows: Tensor, k: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,109 @@
+"""The fused kernels that torch ships, behind one signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+HIDDEN = -3e4
+"""Logit of a hidden key: its weight is exactly 0 beside any key whose logit is above -2.9e4, and sums stay finite."""
+
+
+class Kernel(Protocol):
+    """A fused attention kernel. Causal means aligned to the *first* key; both sides have the same number of heads or grouped ones."""
+
+    name: str
+    composes: bool
+    """Whether a mask can be given together with ``causal``."""
+    returns_lse: bool
+
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Output ``[B, Hq, Q, Dv]`` and, if the kernel returns it, log-sum-exp ``[B, Hq, Q]`` in at least float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class CpuFlash:
+    """The CPU flash kernel. It takes a broadcast float mask beside ``is_causal`` and returns the log-sum-exp."""
+
+    name: str = "CPU flash kernel"
+    composes: bool = True
+    returns_lse: bool = True
+
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :class:`Kernel`."""
+        width, out = q.shape[-1], v.shape[-1]
+        if width != out:
+            common = max(width, out)
+            q, k, v = _widen(q, common), _widen(k, common), _widen(v, common)
+        q, k, v = (tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in (q, k, v))
+        values, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q, k, v, 0.0, causal, attn_mask=mask, scale=scale
+        )
+        return values[..., :out], lse
+
+
+@dataclass(frozen=True)
+class Sdpa:
+    """``F.scaled_dot_product_attention`` on any device; it takes a mask or ``is_causal``, and returns no log-sum-exp."""
+
+    name: str = "scaled_dot_product_attention"
+    composes: bool = False
+    returns_lse: bool = False
+
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :class:`Kernel`."""
+        grouped = q.shape[1] != k.shape[1]
+        mask = None if mask is None else mask.to(q.dtype)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped)
+        return out, None
+
+
+def transpose(
+    q: Tensor, k: Tensor, g: Tensor, lse: Tensor, *, scale: float, causal: bool, mask: Tensor | None = None
+) -> Tensor:
+    """``A^T g`` from the CPU kernel's backward pass: the gradient with respect to the values.
+
+    Args:
+        q: ``[B, H, Q, D]``.
+        k: ``[B, H, K, D]``, heads already repeated.
+        g: ``[B, H, Q, C]`` with C <= D.
+        lse: log-sum-exp of each row ``[B, H, Q]``; ``+inf`` leaves a row out.
+
+    Returns:
+        ``[B, H, K, C]``.
+    """
+    grad = _widen(g, q.shape[-1]).contiguous()
+    empty = torch.zeros_like(grad)
+    _, _, found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+        grad,
+        q.contiguous(),
+        k.contiguous(),
+        k.contiguous(),
+        empty,
+        lse.contiguous(),
+        0.0,
+        causal,
+        attn_mask=mask,
+        scale=scale,
+    )
+    return found[..., : g.shape[-1]]
+
+
+def kernel_for(device: torch.device) -> Kernel:
+    """The kernel of a device."""
+    return CpuFlash() if device.type == "cpu" else Sdpa()
+
+
+def _widen(tensor: Tensor, width: int) -> Tensor:
+    return tensor if tensor.shape[-1] == width else F.pad(tensor, (0, width - tensor.shape[-1]))
