@@ -7,6 +7,7 @@ from .core.edits import (
     Mask,
     Outside,
     Reallocate,
+    Recipe,
     Rewrite,
     Scale,
     ScaleHeads,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import atoms as atoms_module
 from . import dense, planner
-from .edits import Edit, Outside, span_names
+from .edits import Edit, Outside, Recipe, flatten, span_names
 from .errors import MeasureError, ShapeError, SpanError
 from .measures import Mass, Measure, Pooled, Received, Rows, TopK
 from .planner import Plan
@@ -55,7 +55,7 @@ def attention(
     mask: Tensor | None = None,
     scale: float | None = None,
     spans: Spans | None = None,
-    edits: Sequence[Edit] = (),
+    edits: Sequence[Edit | Recipe] = (),
     measures: Sequence[Measure] = (),
     engine: str = "auto",
     query_spans: Spans | None = None,
@@ -112,6 +112,7 @@ def attention(
         (torch.Size([1, 2, 6, 8]), torch.Size([1, 2, 6, 1]))
     """
     check_tensors(q, k, v)
+    edits = flatten(edits)
     shape = (q.shape[0], q.shape[1], q.shape[2], k.shape[2])
     if sinks is not None and sinks.shape != (shape[1],):
         raise ShapeError(f"sinks is one logit per query head, [{shape[1]}]; found {list(sinks.shape)}.")

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -237,6 +238,28 @@ class Rewrite:
             raise EditError(f'Rewrite acts on "logits" or "weights", found {self.on!r}.')
 
 
+@runtime_checkable
+class Recipe(Protocol):
+    """A method that is put in edits: anything with ``edits()`` can stand wherever an edit can."""
+
+    def edits(self) -> Sequence[Edit | Recipe]:
+        """The edits that carry out the method."""
+        ...
+
+
+def flatten(items: Sequence[Edit | Recipe]) -> list[Edit]:
+    """The edits of a list of edits and recipes.
+
+    Example:
+        >>> [type(edit).__name__ for edit in flatten([Scale("rule", 2.0)])]
+        ['Scale']
+    """
+    edits: list[Edit] = []
+    for item in items:
+        edits.extend(flatten(item.edits()) if isinstance(item, Recipe) else [item])
+    return edits
+
+
 Edit = Scale | Bias | Mask | Temper | Reallocate | ScaleValues | ScaleHeads | Shift | Rewrite
 
 
@@ -245,7 +268,10 @@ def _extreme(strength: Strength, side: str) -> float:
         if not strength.numel():
             raise EditError("a strength tensor has no entries; pass a number or a tensor [Hq].")
         return float(getattr(torch, "a" + side)(strength.detach()))
-    return float(strength)
+    try:
+        return float(strength)
+    except (TypeError, ValueError):
+        raise EditError(f"a strength is a number or a tensor, found {strength!r}.") from None
 
 
 def _show(strength: Strength) -> str:
