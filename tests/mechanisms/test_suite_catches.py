@@ -231,7 +231,7 @@ DEFECTS = [
 @pytest.mark.parametrize(("broken", "check"), DEFECTS)
 def test_defect_is_caught(broken: type[Scored], check: str) -> None:
     assert check in checks(broken)
-    with pytest.raises((AssertionError, torch.autograd.gradcheck.GradcheckError)):
+    with pytest.raises(AssertionError):
         conform(broken, only=[check])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from saccade.core.errors import MechanismError
 from saccade.mechanisms.base import Mechanism
@@ -14,7 +14,7 @@ from saccade.mechanisms.layer import Layer, Projected
 from saccade.mechanisms.position import Position
 from saccade.mechanisms.qkv import QKV
 
-FAMILIES = ("baseline", "positions", "linear", "expressive", "recurrent")
+FAMILIES = ("baseline", "positions", "linear", "expressive", "heads", "recurrent")
 
 
 def table() -> dict[str, str]:
@@ -68,9 +68,9 @@ def build_position(positions: str | Mapping[str, Any] | None, shape: Shape) -> P
     options = dict(positions) if isinstance(positions, Mapping) else {"name": positions or "none"}
     name = options.pop("name")
     cls = Position if name == "none" else find(name)
-    if issubclass(cls, Mechanism):
+    if not issubclass(cls, Position):
         raise MechanismError(f"{name!r} is a mechanism, not a position scheme; see names(family='positions')")
-    return cls(shape, **options)
+    return cast("type[Position]", cls)(shape, **options)
 
 
 def build(

@@ -49,7 +49,9 @@ def check_decoding(subject: Subject) -> None:
     """Any split of a sequence into calls that share a state gives the outputs of one call, beams included."""
 
     @examples(12)
-    @given(subject.cases(patterns=("self-causal",), lengths=(2, 15), padding=("none", "left", "empty")), st.data())
+    @given(
+        subject.cases(patterns=("self-causal",), lengths=(2, 15), padding=("none", "left", "holes", "empty")), st.data()
+    )
     def check(case: Case, data: st.DataObject) -> None:
         m, (x, _), mask = subject.build(case), subject.inputs(case), case.mask()
         expected = m(x, mask=mask)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -157,11 +157,12 @@ def grid_of(length: int) -> tuple[int, int]:
 
 
 def examples(count: int) -> settings:
-    """Settings under which the drawn examples are the same on every run."""
+    """Settings under which the drawn examples are the same on every run, and a failure is told at once."""
     return settings(
         max_examples=count,
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],
     )

@@ -1,3 +1,3 @@
 """Base lines."""
 
-MECHANISMS = {"softmax": "softmax:Softmax"}
+MECHANISMS: dict[str, str] = {"softmax": "softmax:Softmax"}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from saccade.core.attention import attention
 from saccade.mechanisms.info import PATTERNS, Info
 from saccade.mechanisms.scored import Scored
 from saccade.mechanisms.state import State
@@ -28,7 +27,7 @@ class Softmax(Scored):
         patterns=PATTERNS,
         cost=2,
         decode="cache",
-        fast="the fused kernel, O(n) memory; O(n²) with padding or a position bias",
+        fast="saccade.core.attention: the fused kernel wherever it is exact",
     )
     native = True
 
@@ -36,16 +35,5 @@ class Softmax(Scored):
         return "reference" if self.position.kind == "score" else "fast"
 
     def fast(self, q: Tensor, k: Tensor, v: Tensor, view: View, state: State | None) -> Tensor:
-        bias, queries, keys = self.position.bias(view, q.dtype), q.shape[2], k.shape[2]
-        if view.mask is None and bias is None and (queries in (1, keys) or not view.causal):
-            return F.scaled_dot_product_attention(q, k, v, is_causal=view.causal and queries == keys)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=join_bias(view.visible(), bias))
-
-
-def join_bias(visible: Tensor | None, bias: Tensor | None) -> Tensor | None:
-    """One mask for the fused kernel; a row that sees nothing sees everything (the caller zeroes it)."""
-    if visible is not None:
-        visible = visible | ~visible.any(dim=-1, keepdim=True)
-    if visible is None or bias is None:
-        return visible if bias is None else bias
-    return bias.masked_fill(~visible, -torch.inf)
+        bias = self.position.bias(view, q.dtype)
+        return attention(q, k, v, causal=view.causal, mask=view.mask, bias=bias).values

@@ -1,3 +1,3 @@
 """Mechanisms that compute more than softmax attention does."""
 
-MECHANISMS = {"selective": "selective:Selective"}
+MECHANISMS: dict[str, str] = {"selective": "selective:Selective"}

@@ -1,3 +1,3 @@
 """Linear-time mechanisms."""
 
-MECHANISMS = {"lightning": "lightning:Lightning"}
+MECHANISMS: dict[str, str] = {"lightning": "lightning:Lightning"}

@@ -1,3 +1,3 @@
 """Mechanisms that are recurrent networks, or hold one."""
 
-MECHANISMS = {"aaren": "aaren:Aaren"}
+MECHANISMS: dict[str, str] = {"aaren": "aaren:Aaren"}
