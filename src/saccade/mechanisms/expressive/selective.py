@@ -29,9 +29,9 @@ class Options:
 class Selective(Scored):
     """softmax(S − F) v, where F_ij = Σ_{l<i} G_lj adds up what earlier tokens voted against token j.
 
-    G = relu(S of head 0), zero on the diagonal, for the first token and for the future; F is shared by all heads
-    (section 3). Context pruning (section 4): with ``budget``, after every call that carries a state the keys of the
-    highest F leave the cache; F only grows, so they do not return.
+    G = relu(S of head 0), zero on the diagonal, for the first token and for the future; F is shared by all heads.
+    Context pruning at inference: with ``budget``, after every call that carries a state the keys of the highest F leave
+    the cache; F only grows, so they do not return. The paper searches one budget a layer; here each layer is given its own.
     """
 
     info = Info(

@@ -30,7 +30,7 @@ class Options:
 class Lightning(QKV):
     """o_i = Σ_{j≤i} λ_h^(i−j) (q_i·k_j) v_j, with λ_h = exp(−2^(−8(h+1)/H)); neither scaled nor normalised.
 
-    Lightning Attention-2, eq. 1-4. The tiles are those of the paper: scores inside a chunk, a D × D memory between
+    The tiles are those of paper 113: scores inside a chunk, a D × D memory between
     chunks. The activation on q and k and the norm on the output belong to the layer around it, not to the operator.
     """
 

@@ -18,7 +18,7 @@ class Aaren(Layer):
     """o_t = Σ_{j≤t} softmax_{j≤t}(q·k_j / √d) v_j, with q = W_q·token and one learned token for all positions.
 
     The prefixes come from a parallel scan over triples (m, u, w): the largest logit so far, the sum of exp(logit − m)
-    and the same sum weighted by values (section 3.2). Decoding carries one triple per head.
+    and the same sum weighted by values. Decoding carries one triple per head.
     """
 
     info = Info(
