@@ -31,7 +31,7 @@ class Selective(Scored):
 
     G = relu(S of head 0), zero on the diagonal, for the first token and for the future; F is shared by all heads.
     Context pruning at inference: with ``budget``, after every call that carries a state the keys of the highest F leave
-    the cache; F only grows, so they do not return. The paper searches one budget a layer; here each layer is given its own.
+    the cache; F only grows, so they do not return. The budget of a layer is given, not searched for.
     """
 
     info = Info(
