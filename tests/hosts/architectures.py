@@ -24,7 +24,12 @@ LLAMA = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+ROPE = {"rope_type": "default", "rope_theta": 1e4}
+ALTERNATING = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
 BERT = {**LLAMA, "type_vocab_size": 2}
+DISTILBERT = {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
+MODERNBERT = {"local_attention": 6, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2}
 MOE = {**LLAMA, "moe_intermediate_size": 16, "num_experts_per_tok": 2}
 BART = {
     "d_model": 32,
@@ -98,10 +103,8 @@ def qwen_patches(batch: int) -> dict[str, Tensor]:
     }
 
 
-QWEN_TEXT = {
-    **LLAMA,
-    "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4},
-}
+QWEN_TEXT = {**LLAMA, "rope_parameters": {**ROPE, "mrope_section": [1, 1, 2]}}
+QWEN_VISION = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 1, "patch_size": 4}
 QWEN_IDS = {"image_token_id": IMAGE, "video_token_id": 91, "vision_start_token_id": 92, "vision_end_token_id": 93}
 NO_TEXT = {"padding": "no text input", "generation": "does not generate"}
 CASES: dict[str, Architecture] = {
@@ -110,14 +113,18 @@ CASES: dict[str, Architecture] = {
     "qwen2": Architecture("Qwen2ForCausalLM", "decoder", LLAMA),
     "qwen3": Architecture("Qwen3ForCausalLM", "decoder", {**LLAMA, "head_dim": 16}),
     "qwen3_moe": Architecture("Qwen3MoeForCausalLM", "decoder", {**MOE, "num_experts": 4}),
-    "gemma2": Architecture("Gemma2ForCausalLM", "decoder",
+    "gemma2": Architecture(
+        "Gemma2ForCausalLM",
+        "decoder",
         {**LLAMA, "head_dim": 8, "sliding_window": 5, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
     ),
-    "gemma3": Architecture("Gemma3ForCausalLM", "decoder",
-        {**LLAMA, "head_dim": 8, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
+    "gemma3": Architecture(
+        "Gemma3ForCausalLM",
+        "decoder",
+        {**LLAMA, "head_dim": 8, **ALTERNATING},
     ),
     "phi3": Architecture("Phi3ForCausalLM", "decoder", LLAMA),
-    "gpt2": Architecture("GPT2LMHeadModel", "decoder", {**LLAMA, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
+    "gpt2": Architecture("GPT2LMHeadModel", "decoder", {**LLAMA, **GPT2}),
     "gpt_neox": Architecture("GPTNeoXForCausalLM", "decoder", LLAMA),
     "opt": Architecture("OPTForCausalLM", "decoder", {**LLAMA, "ffn_dim": 48, "word_embed_proj_dim": 32}),
     "olmo2": Architecture("Olmo2ForCausalLM", "decoder", LLAMA),
@@ -125,10 +132,14 @@ CASES: dict[str, Architecture] = {
     "starcoder2": Architecture("Starcoder2ForCausalLM", "decoder", {**LLAMA, "sliding_window": 5}),
     "granite": Architecture("GraniteForCausalLM", "decoder", LLAMA),
     "smollm3": Architecture("SmolLM3ForCausalLM", "decoder", {**LLAMA, "no_rope_layers": [1, 0]}),
-    "gpt_oss": Architecture("GptOssForCausalLM", "decoder",
+    "gpt_oss": Architecture(
+        "GptOssForCausalLM",
+        "decoder",
         {**LLAMA, "head_dim": 8, "sliding_window": 5, "num_local_experts": 4, "num_experts_per_tok": 2},
     ),
-    "deepseek_v3": Architecture("DeepseekV3ForCausalLM", "decoder",
+    "deepseek_v3": Architecture(
+        "DeepseekV3ForCausalLM",
+        "decoder",
         {
             **MOE,
             "num_key_value_heads": 4,
@@ -147,9 +158,11 @@ CASES: dict[str, Architecture] = {
     "bert": Architecture("BertModel", "encoder", BERT),
     "roberta": Architecture("RobertaModel", "encoder", BERT),
     "electra": Architecture("ElectraModel", "encoder", {**BERT, "embedding_size": 32}),
-    "distilbert": Architecture("DistilBertModel", "encoder", {**BERT, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}),
+    "distilbert": Architecture("DistilBertModel", "encoder", {**BERT, **DISTILBERT}),
     "modernbert": Architecture(
-        "ModernBertModel", "encoder", {**BERT, "local_attention": 6, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2}
+        "ModernBertModel",
+        "encoder",
+        {**BERT, **MODERNBERT},
     ),
     "t5": Architecture(
         "T5ForConditionalGeneration",
@@ -194,7 +207,9 @@ CASES: dict[str, Architecture] = {
         "CLIPModel", "dual", {"text_config": BERT, "vision_config": VIT, "projection_dim": 16}, pixels(3, 16, 16)
     ),
     "siglip": Architecture("SiglipModel", "dual", {"text_config": BERT, "vision_config": VIT}, pixels(3, 16, 16)),
-    "llava": Architecture("LlavaForConditionalGeneration", "vlm",
+    "llava": Architecture(
+        "LlavaForConditionalGeneration",
+        "vlm",
         {
             "text_config": {**LLAMA, "model_type": "llama"},
             "vision_config": {**VIT, "model_type": "clip_vision_model"},
@@ -203,15 +218,26 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "qwen2_vl": Architecture("Qwen2VLForConditionalGeneration", "vlm",
+    "qwen2_vl": Architecture(
+        "Qwen2VLForConditionalGeneration",
+        "vlm",
         {
             "text_config": QWEN_TEXT,
-            "vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 1, "patch_size": 4},
+            "vision_config": {
+                "depth": 2,
+                "embed_dim": 32,
+                "hidden_size": 32,
+                "num_heads": 4,
+                "mlp_ratio": 1,
+                "patch_size": 4,
+            },
             **QWEN_IDS,
         },
         qwen_patches,
     ),
-    "qwen2_5_vl": Architecture("Qwen2_5_VLForConditionalGeneration", "vlm",
+    "qwen2_5_vl": Architecture(
+        "Qwen2_5_VLForConditionalGeneration",
+        "vlm",
         {
             "text_config": QWEN_TEXT,
             "vision_config": {
@@ -228,7 +254,9 @@ CASES: dict[str, Architecture] = {
         },
         qwen_patches,
     ),
-    "idefics3": Architecture("Idefics3ForConditionalGeneration", "vlm",
+    "idefics3": Architecture(
+        "Idefics3ForConditionalGeneration",
+        "vlm",
         {
             "text_config": {**LLAMA, "model_type": "llama"},
             "vision_config": VIT,
@@ -237,7 +265,9 @@ CASES: dict[str, Architecture] = {
         },
         pixels(1, 3, 16, 16),
     ),
-    "paligemma": Architecture("PaliGemmaForConditionalGeneration", "vlm",
+    "paligemma": Architecture(
+        "PaliGemmaForConditionalGeneration",
+        "vlm",
         {
             "text_config": {**LLAMA, "model_type": "gemma", "head_dim": 8},
             "vision_config": {**VIT, "model_type": "siglip_vision_model"},
@@ -246,9 +276,16 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "gemma3_vision": Architecture("Gemma3ForConditionalGeneration", "vlm",
+    "gemma3_vision": Architecture(
+        "Gemma3ForConditionalGeneration",
+        "vlm",
         {
-            "text_config": {**LLAMA, "head_dim": 8, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
+            "text_config": {
+                **LLAMA,
+                "head_dim": 8,
+                "sliding_window": 5,
+                "layer_types": ["sliding_attention", "full_attention"],
+            },
             "vision_config": {**VIT, "image_size": 16, "patch_size": 8},
             "image_token_id": IMAGE,
             "boi_token_id": 92,
@@ -257,7 +294,9 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "blip_2": Architecture("Blip2ForConditionalGeneration", "vlm",
+    "blip_2": Architecture(
+        "Blip2ForConditionalGeneration",
+        "vlm",
         {
             "text_config": {**LLAMA, "model_type": "opt", "ffn_dim": 48, "word_embed_proj_dim": 32},
             "vision_config": VIT,
@@ -267,9 +306,16 @@ CASES: dict[str, Architecture] = {
         },
         pixels(3, 16, 16),
     ),
-    "mllama": Architecture("MllamaForConditionalGeneration", "vlm",
+    "mllama": Architecture(
+        "MllamaForConditionalGeneration",
+        "vlm",
         {
-            "text_config": {**LLAMA, "cross_attention_layers": [1], "num_hidden_layers": 3, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+            "text_config": {
+                **LLAMA,
+                "cross_attention_layers": [1],
+                "num_hidden_layers": 3,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+            },
             "vision_config": {
                 "hidden_size": 32,
                 "intermediate_size": 48,
@@ -337,5 +383,5 @@ def loosen(model: torch.nn.Module) -> None:
         for name, parameter in model.named_parameters():
             if parameter.dim() == 2 and "norm" not in name and "embed" not in name:
                 parameter.normal_(0, 1.2 / parameter.shape[1] ** 0.5)
-            elif "sink" in name or "gate" in name and parameter.numel() == 1:
+            elif "sink" in name or ("gate" in name and parameter.numel() == 1):
                 parameter.normal_(0, 1)

@@ -89,7 +89,9 @@ def eager_weights(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
 
         return function
 
-    patches = [mock.patch.object(home, "eager_attention_forward", recording(home.eager_attention_forward)) for home in homes]
+    patches = [
+        mock.patch.object(home, "eager_attention_forward", recording(home.eager_attention_forward)) for home in homes
+    ]
     for patch in patches:
         patch.start()
     try:

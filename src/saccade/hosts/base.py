@@ -39,6 +39,7 @@ class Host:
     unreachable: tuple[str, ...] = ()
     main: str = "text"
     encoder_decoder: bool = False
+    image_token: int | None = None
 
     def __init__(self) -> None:
         self._attached = True
@@ -115,6 +116,10 @@ class Host:
         self._check_names(measures, span_map)
         with self._open(Frame(self, span_map, measures=measures, sites=chosen, seen=seen)):
             yield seen
+
+    def site_of(self, module: nn.Module) -> Site | None:
+        """The site that a module is, if it is one of this host's."""
+        raise NotImplementedError
 
     def detach(self) -> None:
         """Let the model go. Nothing of Saccade stays in it."""
@@ -226,14 +231,16 @@ class _Work:
         edits = [edit for _, _, edit in self.edits]
         result = self.call.run(spans=spans, edits=edits, measures=[here for _, _, here, _ in self.measures])
         for (frame, index, edit), rows in zip(self.edits, result.touched, strict=True):
-            assert frame.effect is not None
+            if frame.effect is None or frame.replay:
+                continue
             found = frame.effect.edits[index]
             if rows and self.call.site.name not in found.masses and getattr(edit, "span", None) is not None:
                 found.masses[self.call.site.name] = self._probe(frame, edit, spans)
             found.calls += bool(rows)
             found.rows += rows
         for frame, measure, here, view in self.measures:
-            assert frame.seen is not None
+            if frame.seen is None or frame.replay:
+                continue
             names = shown_by(measure, view) if hasattr(measure, "edited") else ()
             frame.seen[measure.name].add(
                 self.call.site.name,

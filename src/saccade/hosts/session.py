@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -54,11 +54,12 @@ class Frame:
     effect: Effect | None = None
     seen: Seen | None = None
     called: bool = False
+    replay: bool = False
     run: Run = field(default_factory=Run)
 
 
 _frames: ContextVar[tuple[Frame, ...]] = ContextVar("saccade_frames", default=())
-_run: ContextVar[tuple[object, Run] | None] = ContextVar("saccade_run", default=None)
+_runs: ContextVar[tuple[tuple[object, Run], ...]] = ContextVar("saccade_runs", default=())
 
 
 def frames_of(host: object) -> tuple[Frame, ...]:
@@ -71,10 +72,17 @@ def open_frames() -> tuple[Frame, ...]:
     return _frames.get()
 
 
+def open_hosts() -> tuple[Host, ...]:
+    """Hosts that have an open context in this thread."""
+    return tuple(dict.fromkeys(frame.host for frame in _frames.get()))
+
+
 def run_of(host: object) -> Run:
-    """The run that a call of ``host`` belongs to."""
-    current = _run.get()
-    return current[1] if current is not None and current[0] is host else frames_of(host)[-1].run
+    """The run that a call of ``host`` belongs to: the innermost in progress, else that of its innermost context."""
+    for owner, run in reversed(_runs.get()):
+        if owner is host:
+            return run
+    return frames_of(host)[-1].run
 
 
 @contextmanager
@@ -90,8 +98,25 @@ def opened(frame: Frame) -> Iterator[None]:
 @contextmanager
 def running(host: object, run: Run) -> Iterator[None]:
     """Let the calls of ``host`` in the body belong to ``run``."""
-    token = _run.set((host, run))
+    token = _runs.set((*_runs.get(), (host, run)))
     try:
         yield
     finally:
-        _run.reset(token)
+        _runs.reset(token)
+
+
+@contextmanager
+def replaying(frames: tuple[Frame, ...], runs: Sequence[tuple[object, Run]]) -> Iterator[None]:
+    """Let the body see ``frames`` again, wherever it runs, without a second entry in their reports."""
+    again = tuple(replace(frame, replay=True) for frame in frames)
+    hosts = dict.fromkeys(frame.host for frame in frames)
+    tokens = _frames.set(again), _runs.set(tuple(runs))
+    for host in hosts:
+        host._activate()
+    try:
+        yield
+    finally:
+        for host in hosts:
+            host._deactivate()
+        _frames.reset(tokens[0])
+        _runs.reset(tokens[1])

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from saccade.core.edits import Edit
@@ -17,9 +15,10 @@ from saccade.core.errors import HostError
 from saccade.core.measures import Measure
 from saccade.core.sites import Site
 from saccade.hosts.base import Host
-from saccade.hosts.session import Run, frames_of, run_of, running
+from saccade.hosts.session import Run, running
 
 from . import function, switch
+from .hooks import Installed
 from .sites import find_sites, image_token, main_axis
 
 _attached: WeakValueDictionary[int, TransformersHost] = WeakValueDictionary()
@@ -47,10 +46,9 @@ class TransformersHost(Host):
         self.main = main_axis(model, {site.stack for site in self.sites})
         self._modules = {id(module): (site, module) for site, module in found.values()}
         self._configs = switch.configs_of(model, [module for _, module in found.values()])
-        self._image = image_token(model.config)
+        self.image_token = image_token(model.config)
         self._lock = threading.RLock()
         self._users = 0
-        self._handles: list[RemovableHandle] = []
         switch.register(function.attention, function.mask)
 
     def site_of(self, module: nn.Module) -> Site | None:
@@ -111,20 +109,14 @@ class TransformersHost(Host):
             switch.switch(self._configs)
             self._users += 1
             if self._users == 1:
-                for site, module in self._modules.values():
-                    hook = _remember_cache(self, site)
-                    self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
-                if self._image is not None:
-                    hook = _remember_images(self)
-                    self._handles.append(self.model.register_forward_pre_hook(hook, with_kwargs=True))
+                self._installed = Installed(self.model, [module for _, module in self._modules.values()])
 
     def _deactivate(self) -> None:
         with self._lock:
             switch.restore(self._configs)
             self._users -= 1
             if self._users == 0:
-                while self._handles:
-                    self._handles.pop().remove()
+                self._installed.remove()
 
 
 def attach(model: PreTrainedModel, tokenizer: Any = None) -> TransformersHost:
@@ -135,40 +127,3 @@ def attach(model: PreTrainedModel, tokenizer: Any = None) -> TransformersHost:
         return host
     host = _attached[id(model)] = TransformersHost(model, tokenizer)
     return host
-
-
-def _remember_cache(host: TransformersHost, site: Site) -> Any:
-    """Hook that notes with which cache an attention module is called."""
-
-    @torch.compiler.disable
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not frames_of(host):
-            return
-        caches = run_of(host).caches
-        caches.pop(site.path, None)
-        cache = next((value for value in (*kwargs.values(), *args) if hasattr(value, "get_mask_sizes")), None)
-        layer = getattr(module, "layer_idx", None)
-        if cache is not None and layer is not None and site.kind == "self":
-            caches[site.path] = (cache, layer)
-
-    return hook
-
-
-def _remember_images(host: TransformersHost) -> Any:
-    """Hook that notes which of the tokens so far are image placeholders."""
-
-    @torch.compiler.disable
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tokens = kwargs.get("input_ids", args[0] if args else None)
-        if not frames_of(host) or not isinstance(tokens, Tensor) or tokens.dim() != 2:
-            return
-        run, cache = run_of(host), kwargs.get("past_key_values")
-        here = tokens == host._image
-        start = int(cache.get_seq_length()) if cache is not None else 0
-        if start == 0:
-            run.images = here if bool(here.any()) else None
-        elif run.images is not None:
-            before = run.images[:, :start]
-            run.images = torch.cat([before, here], dim=1)
-
-    return hook

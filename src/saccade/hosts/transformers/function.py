@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from transformers import masking_utils
 from saccade.core.errors import HostError
 from saccade.core.sites import Site
 from saccade.hosts.axes import Place
+from saccade.hosts.base import Host
 from saccade.hosts.call import Call
-from saccade.hosts.session import open_frames, run_of
+from saccade.hosts.session import open_frames, open_hosts, run_of
 
 from . import masks, sites, switch
 
@@ -23,7 +25,8 @@ def mask(**kwargs: Any) -> Tensor | None:
     """Mask function: what the model's original one would return, as structure where a context is open here."""
     build = switch.mask_builder(kwargs.get("config"))
     if not open_frames():
-        return build(**kwargs)
+        original: Tensor | None = build(**kwargs)
+        return original
     if build is not masking_utils.eager_mask:
         build = masking_utils.sdpa_mask
     return masks.structured_mask(build, **kwargs)
@@ -35,110 +38,86 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention function: the engine where a context concerns this call, the model's original function elsewhere."""
     original = switch.original_of(module.config)
-    for host in {id(frame.host): frame.host for frame in open_frames()}.values():
-        site = host.site_of(module) if hasattr(host, "site_of") else None
+    for host in open_hosts():
+        site = host.site_of(module)
         if site is None:
             continue
-        call, place = translate(site, module, original, query, key, value, attention_mask, kwargs, host)
-        values = host._apply(call, place)
+        visible = _visible(module, original, query.shape[2], key.shape[2], attention_mask, kwargs)
+        call = _call(site, module, query, key, value, visible, kwargs)
+        values = host._apply(call, _place(host, call, visible))
         if values is not None:
             return values.transpose(1, 2).contiguous(), None
     function = sites.original_function(module, original)
-    return function(module, query, key, value, masks.plain(attention_mask), **kwargs)
+    output: tuple[Tensor, Tensor | None] = function(module, query, key, value, masks.plain(attention_mask), **kwargs)
+    return output
 
 
-def translate(
-    site: Site,
-    module: nn.Module,
-    original: str | None,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    kwargs: dict[str, Any],
-    host: Any,
-) -> tuple[Call, Place]:
-    """What a model asked of its attention function, in the engine's words, and where its keys stand."""
+@dataclass(frozen=True, eq=False)
+class _Visible:
+    """What a mask lets a call see: the first ``keys`` keys, of which key 0 is token ``first``."""
+
+    keys: int
+    mask: Tensor | None = None
+    causal: bool = False
+    window: int | None = None
+    first: int = 0
+
+
+def _visible(
+    module: nn.Module, original: str | None, queries: int, keys: int, mask: Tensor | None, kwargs: dict[str, Any]
+) -> _Visible:
+    """The meaning of a mask, as the original attention function would read it."""
+    if isinstance(mask, masks.StructuredMask) and _fits(mask.structure, queries, keys):
+        structure = mask.structure
+        end = structure.end
+        real = structure.key
+        if real is not None and end < keys:
+            real = None if bool(real[:, :end].all()) else real[:, :end]
+        return _Visible(end, real, structure.causal, structure.window, structure.kv_offset)
+    if mask is not None:
+        dense = masks.plain(mask)
+        return _Visible(keys, dense[..., :keys] if dense.dim() == 4 else dense)
+    if original in ("eager", None):
+        return _Visible(keys)
+    flag = kwargs.get("is_causal")
+    causal = queries > 1 and bool(getattr(module, "is_causal", True) if flag is None else flag)
+    return _Visible(min(keys, queries) if causal else keys, None, causal)
+
+
+def _fits(structure: masks.Structure, queries: int, keys: int) -> bool:
+    """Whether a structure is about this call, with its queries at the end of the keys in use."""
+    if (structure.q_length, structure.kv_length) != (queries, keys):
+        return False
+    return structure.end == keys or (structure.causal and 0 < structure.end < keys)
+
+
+def _call(
+    site: Site, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, visible: _Visible, kwargs: dict[str, Any]
+) -> Call:
+    """What a model asked of its attention function, in the engine's words."""
     for name in UNSERVED:
         if kwargs.get(name) is not None:
             raise HostError(
                 f"site {site.name} passes {name!r} to its attention function (sparse or paged attention), which "
                 "Saccade does not serve; load the model without it."
             )
-    queries = query.shape[2]
-    batch = max(query.shape[0], key.shape[0])
-    query, key, value = (
-        tensor if tensor.shape[0] == batch else tensor.expand(batch, -1, -1, -1) for tensor in (query, key, value)
-    )
+    batch = max(q.shape[0], k.shape[0])
+    q, k, v = (tensor if tensor.shape[0] == batch else tensor.expand(batch, -1, -1, -1) for tensor in (q, k, v))
     bias = kwargs.get("position_bias")
-    causal, window, first, aligned = False, None, 0, None
-    structured = isinstance(mask, masks.StructuredMask)
-    if structured and _fits(mask.structure, queries, key.shape[2]):
-        structure = mask.structure
-        causal, window, first = structure.causal, structure.window, structure.kv_offset
-        mask = structure.key
-        if structure.end < structure.kv_length:
-            aligned = structure.end
-            mask = None if mask is None else mask[:, :aligned]
-            mask = None if mask is None or bool(mask.all()) else mask
-    elif mask is not None:
-        mask = masks.plain(mask)
-        if mask.dim() == 4 and mask.shape[-1] > key.shape[2]:
-            mask = mask[..., : key.shape[2]]
-    elif original != "eager":
-        causal = kwargs.get("is_causal")
-        causal = queries > 1 and bool(getattr(module, "is_causal", True) if causal is None else causal)
-        if causal and key.shape[2] > queries:
-            aligned = queries
-    if aligned is not None:
-        key, value = key[:, :, :aligned], value[:, :, :aligned]
-        bias = bias if bias is None else bias[..., :aligned]
-    total, first = _tokens(site, host, causal, queries, key.shape[2], first)
-    run = run_of(host)
-    grows = causal or run.generating or bool(run.caches) or site.stack == "decoder"
-    place = Place(
-        first=first,
-        keys=key.shape[2],
-        queries=queries,
-        total=total,
-        batch=batch,
-        grows=grows and site.stack in ("text", "decoder"),
-        device=query.device,
-    )
-    call = Call(
+    return Call(
         site=site,
-        q=query,
-        k=key,
-        v=value,
-        causal=causal,
-        mask=mask,
+        q=q,
+        k=k[:, :, : visible.keys],
+        v=v[:, :, : visible.keys],
+        causal=visible.causal,
+        mask=visible.mask,
         scale=kwargs.get("scaling"),
         softcap=kwargs.get("softcap"),
         sinks=_sinks(module, kwargs),
-        bias=bias,
-        window=window,
+        bias=None if bias is None else bias[..., : visible.keys],
+        window=visible.window,
         dropout=float(kwargs.get("dropout") or 0.0),
     )
-    return call, place
-
-
-def _fits(structure: masks.Structure, queries: int, keys: int) -> bool:
-    """Whether a structure is about this call, with its queries at the end of its keys."""
-    if (structure.q_length, structure.kv_length) != (queries, keys):
-        return False
-    return structure.end == keys or (structure.causal and 0 < structure.end < keys)
-
-
-def _tokens(site: Site, host: Any, causal: bool, queries: int, keys: int, first: int) -> tuple[int, int]:
-    """Number of tokens so far and the token index of the first key."""
-    if site.kind == "cross":
-        return keys, 0
-    held = run_of(host).caches.get(site.path)
-    if held is None:
-        return first + keys, first
-    cache, layer = held
-    total = int(cache.get_seq_length(layer))
-    return total, max(0, total - keys)
 
 
 def _sinks(module: nn.Module, kwargs: dict[str, Any]) -> Tensor | None:
@@ -146,3 +125,26 @@ def _sinks(module: nn.Module, kwargs: dict[str, Any]) -> Tensor | None:
         if isinstance(sinks, Tensor):
             return sinks.reshape(-1)
     return None
+
+
+def _place(host: Host, call: Call, visible: _Visible) -> Place:
+    """Where the keys and queries of a call stand among the tokens so far."""
+    site, run, keys = call.site, run_of(host), call.k.shape[2]
+    first, total = visible.first, visible.first + keys
+    held = run.caches.get(site.path)
+    if site.kind == "cross":
+        first, total = 0, keys
+    elif held is not None:
+        cache, layer = held
+        total = int(cache.get_seq_length(layer))
+        first = max(0, total - keys)
+    grows = visible.causal or run.generating or bool(run.caches) or site.stack == "decoder"
+    return Place(
+        first=first,
+        keys=keys,
+        queries=call.q.shape[2],
+        total=total,
+        batch=call.q.shape[0],
+        grows=grows and site.stack in ("text", "decoder"),
+        device=call.q.device,
+    )
