@@ -7,37 +7,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from saccade.tasks import Message, normalise, world
 from saccade.tasks.world.base import WorldTask
 from saccade.tasks.world.forms import KINDS
 from saccade.zoo.evaluate import accuracy
+from saccade.zoo.phenomena import TEST_SEED, phenomena
 from saccade.zoo.tokenizers import word_tokenizer
-from saccade.zoo.training import Batch, Schedule
-
-TEST_SEED = 1
+from saccade.zoo.recipe import Batch, Measurement, Schedule, pad
 
 
 def _log_uniform(rng: random.Random, low: int, high: int) -> int:
     return min(high, int(low * ((high + 1) / low) ** rng.random()))
 
 
+MIXTURES: tuple[tuple[float, int, dict[str, float]], ...] = (
+    (0.10, 5, {"reading": 0.85, "memory": 0.05, "arithmetic": 0.10}),
+    (0.25, 8, {"reading": 0.50, "conflict": 0.08, "memory": 0.08, "dialogue": 0.10, "years": 0.08, "lists": 0.06, "arithmetic": 0.04, "fewshot": 0.06}),
+    (0.50, 16, {"reading": 0.48, "conflict": 0.12, "memory": 0.05, "dialogue": 0.13, "years": 0.06, "lists": 0.04, "arithmetic": 0.04, "fewshot": 0.08}),
+    (1.01, 40, {"reading": 0.50, "conflict": 0.12, "memory": 0.04, "dialogue": 0.13, "years": 0.06, "lists": 0.04, "arithmetic": 0.03, "fewshot": 0.08}),
+)  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Six layers, eight heads over four, 2.8 M parameters, one token a word.
+    """Five layers, eight heads over four, 1.8 M parameters, one token a word.
 
     Each training conversation is a task of the world with several questions. Every token of a reply weighs 1 in the loss and
-    every other token `context_weight`. The number of facts in a document grows from 5 to `facts` while training goes on.
+    every other token `context_weight`. The number of facts in a document grows from 5 to 40 while training goes on, and the first
+    tenth of the budget has plain answers only.
     The fact asked for stands near the first or last document more often than in the middle.
     """
 
     name: str = "reader"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=36_000_000))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=20_000_000, rate=3e-3))
     snapshots: int = 0
     seed: int = 0
-    batch_tokens: int = 6144
-    facts: int = 40
+    batch_tokens: int = 4096
     context_weight: float = 0.05
 
     def tokenizer(self) -> Any:
@@ -49,12 +54,12 @@ class Reader:
         return LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(tokenizer),
-                hidden_size=192,
-                num_hidden_layers=6,
+                hidden_size=160,
+                num_hidden_layers=5,
                 num_attention_heads=8,
                 num_key_value_heads=4,
                 head_dim=32,
-                intermediate_size=512,
+                intermediate_size=448,
                 max_position_embeddings=2048,
                 tie_word_embeddings=True,
                 bos_token_id=tokenizer.bos_token_id,
@@ -65,21 +70,20 @@ class Reader:
 
     def task(self, rng: random.Random, progress: float) -> WorldTask:
         """The next task of the mixture."""
-        top = next(n for share, n in ((0.12, 5), (0.3, 9), (0.55, 18), (2.0, self.facts)) if progress < share)
-        facts = _log_uniform(rng, 3, top)
-        questions = min(facts, rng.randint(2, 10))
+        _, top, mixture = next(m for m in MIXTURES if progress < m[0])
+        early = progress < MIXTURES[0][0]
+        facts = _log_uniform(rng, 2 if early else 3, top)
+        questions = facts if early else min(facts, rng.randint(2, 10))
         seed = rng.getrandbits(40)
-        ruled = rng.random() < 0.5
+        ruled = not early and rng.random() < 0.5
         rule: dict[str, Any] = {"forms": KINDS if ruled else ("plain",), "rule_in": rng.choice(["system"] * 3 + ["user"])}
-        kind = rng.choices(
-            ["reading", "conflict", "memory", "dialogue", "years", "lists", "arithmetic", "fewshot"],
-            [0.42, 0.12, 0.08, 0.12, 0.08, 0.06, 0.05, 0.07],
-        )[0]
+        kind = rng.choices(list(mixture), list(mixture.values()))[0]
         match kind:
             case "reading":
                 return world.Context(
                     seed=seed, facts=facts, questions=questions, edges=True, per_document=rng.choice((3, 3, 4, 64)),
-                    absent=0.15, stable=rng.choice((0.0, 0.0, 0.3)), injected=int(rng.random() < 0.1), **rule,
+                    absent=0.0 if early else 0.15, stable=rng.choice((0.0, 0.0, 0.3)),
+                    injected=int(not early and rng.random() < 0.1), **rule,
                 )  # fmt: skip
             case "conflict":
                 return world.Conflict(
@@ -136,6 +140,9 @@ class Reader:
         }
         return {name: accuracy(model, tokenizer, task, 64, batch=64) for name, task in tasks.items()}
 
+    def measure(self, model: Any, tokenizer: Any) -> list[Measurement]:
+        return phenomena(model, tokenizer)
+
 
 class Encoder:
     """Conversations to ids and loss weights, as the chat template would, but by dictionary (tested to be equal)."""
@@ -158,12 +165,3 @@ class Encoder:
 def _words(text: str) -> list[str]:
     words = normalise(text).split()
     return [*words, "."] if text.endswith(".") else words
-
-
-def pad(rows: Sequence[tuple[list[int], list[float]]], pad_id: int) -> Batch:
-    """Right-padded tensors of ids and weights."""
-    longest = max(len(ids) for ids, _ in rows)
-    return Batch(
-        torch.tensor([ids + [pad_id] * (longest - len(ids)) for ids, _ in rows]),
-        torch.tensor([w + [0.0] * (longest - len(w)) for _, w in rows]),
-    )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -15,52 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.core.errors import SaccadeError
 from saccade.zoo.attention import use_short_attention
-
-
-class ZooError(SaccadeError):
-    """A model or recipe that does not exist, or a training run that cannot go on."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Token ids, right-padded [B,N], and the weight of each as a target [B,N] (0 on padding)."""
-
-    ids: Tensor
-    weights: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """A token budget and a learning rate that warms up, stays, and falls to zero over the last part (`decay`)."""
-
-    tokens: int
-    rate: float = 2e-3
-    warmup: float = 0.01
-    decay: float = 0.25
-
-    def factor(self, progress: float) -> float:
-        """Share of the full rate at a progress from 0 to 1."""
-        return max(0.0, min(1.0, (progress + 1e-4) / self.warmup, (1 - progress) / self.decay))
-
-
-class Recipe(Protocol):
-    """What makes a model of the zoo."""
-
-    name: str
-    schedule: Schedule
-    snapshots: int
-
-    def tokenizer(self) -> Any: ...
-    def model(self, tokenizer: Any) -> Any: ...
-    def pool(self, number: int, progress: float, tokenizer: Any) -> list[Batch]:
-        """Some batches, the same for the same number and progress."""
-        ...
-
-    def probe(self, model: Any, tokenizer: Any) -> Mapping[str, float]:
-        """A few quick measurements for the log."""
-        ...
+from saccade.zoo.recipe import Batch, Recipe, Schedule
 
 
 @dataclass
@@ -85,7 +40,8 @@ def loss_of(logits: Tensor, batch: Batch) -> Tensor:
 def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for embeddings, norms and biases."""
     matrices, others = [], []
-    for name, parameter in model.named_parameters():
+    trained = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    for name, parameter in trained:
         (matrices if parameter.ndim == 2 and "embed" not in name and "head" not in name else others).append(parameter)
     return [
         torch.optim.Muon(matrices, lr=schedule.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
@@ -96,10 +52,10 @@ def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimiz
 class Run:
     """A training run in a folder: `log.jsonl`, `state/` to resume from, `snapshots/`, and `final/` when it is done."""
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu", seed: int = 0) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
         self.recipe, self.folder = recipe, folder
         folder.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(seed)
+        torch.manual_seed(recipe.seed)
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16")
         self.tokenizer = recipe.tokenizer()
         self.model = recipe.model(self.tokenizer)

@@ -53,7 +53,7 @@ class Regression(Task):
 
     def check(self, example: Example, reply: str) -> bool:
         try:
-            return abs(float(reply) - example.meta["y"][-1]) <= self.tolerance
+            return bool(abs(float(reply) - example.meta["y"][-1]) <= self.tolerance)
         except ValueError:
             return False
 

@@ -1,0 +1,113 @@
+"""The recipe of `coder`: a byte-pair language model of the Python standard library's own source."""
+
+from __future__ import annotations
+
+import random
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from saccade.zoo.recipe import Batch, Measurement, Schedule, ZooError
+from saccade.zoo.tokenizers import byte_pair_tokenizer
+
+LEFT_OUT = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "ensurepip", "__pycache__"}
+
+
+@lru_cache(maxsize=1)
+def sources() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Texts of the standard library that runs this, for training and (every twentieth file) held out; tests are left out."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    files = sorted(p for p in root.rglob("*.py") if not LEFT_OUT & set(p.relative_to(root).parts))
+    if len(files) < 100:
+        raise ZooError(f"only {len(files)} source files under {root}: this Python ships without its standard library's source")
+    texts = [p.read_text(encoding="utf-8", errors="replace") for p in files]
+    return tuple(t for i, t in enumerate(texts) if i % 20), tuple(texts[::20])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coder:
+    """Six layers, eight heads over four, 3 M parameters, byte-level BPE of 2,048 tokens.
+
+    Windows of `length` tokens at random places of the Python standard library's source (the version that runs the recipe, without tests); every
+    twentieth file is held out. Every token counts alike.
+    """
+
+    name: str = "coder"
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=12_000_000, rate=2e-3))
+    snapshots: int = 0
+    seed: int = 0
+    vocabulary: int = 2048
+    length: int = 512
+    rows: int = 12
+
+    def tokenizer(self) -> Any:
+        return byte_pair_tokenizer(sources()[0], self.vocabulary)
+
+    def model(self, tokenizer: Any) -> Any:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=192,
+                num_hidden_layers=6,
+                num_attention_heads=8,
+                num_key_value_heads=4,
+                head_dim=32,
+                intermediate_size=512,
+                max_position_embeddings=4096,
+                tie_word_embeddings=True,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+
+    @staticmethod
+    @lru_cache(maxsize=2)
+    def stream(held_out: bool, tokenizer: Any) -> torch.Tensor:
+        """All texts as one row of ids, each begun with `<s>`."""
+        ids: list[int] = []
+        for text in sources()[int(held_out)]:
+            ids += [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+        return torch.tensor(ids)
+
+    def windows(self, rng: random.Random, count: int, length: int, held_out: bool, tokenizer: Any) -> torch.Tensor:
+        stream = self.stream(held_out, tokenizer)
+        return torch.stack([stream[at : at + length] for at in (rng.randrange(len(stream) - length) for _ in range(count))])
+
+    def pool(self, number: int, progress: float, tokenizer: Any) -> list[Batch]:
+        rng = random.Random(f"coder/{self.seed}/{number}")
+        rows = [self.windows(rng, self.rows, self.length, False, tokenizer) for _ in range(8)]
+        return [Batch(ids, torch.ones(ids.shape)) for ids in rows]
+
+    @torch.no_grad()
+    def losses(self, model: Any, tokenizer: Any, count: int, length: int) -> torch.Tensor:
+        """Loss in nats of each token of held-out windows [count, length - 1]."""
+        rng, out = random.Random("coder/held-out"), []
+        for ids in self.windows(rng, count, length, True, tokenizer).split(4):
+            logits = model(input_ids=ids.to(model.device)).logits[:, :-1].float().cpu()
+            out.append(F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1))
+        return torch.cat(out)
+
+    def probe(self, model: Any, tokenizer: Any) -> Mapping[str, float]:
+        return {"held_out": float(self.losses(model, tokenizer, 16, self.length).mean())}
+
+    def measure(self, model: Any, tokenizer: Any) -> list[Measurement]:
+        count = 48
+        losses = self.losses(model, tokenizer, count, self.length)
+        sample = sources()[1][:20]
+        per_token = sum(map(len, sample)) / sum(len(tokenizer(t)["input_ids"]) for t in sample)
+        return [
+            Measurement("held-out loss (nats a token)", float(losses.mean()), count),
+            Measurement("held-out perplexity", float(losses.mean().exp()), count),
+            Measurement("characters a token", per_token, len(sample)),
+            Measurement("loss at tokens 10 to 50", float(losses[:, 10:50].mean()), count),
+            Measurement("loss at tokens 400 to 511", float(losses[:, 400:].mean()), count),
+        ]
