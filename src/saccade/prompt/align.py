@@ -17,7 +17,8 @@ from saccade.core.errors import PromptError
 from .markup import Range
 
 _DROPPED_CATEGORIES = frozenset({"Mn", "Me", "Cc", "Cf", "Zs", "Zl", "Zp"})
-_DROPPED_CHARACTERS = frozenset("\u2581\ufffd")
+_WORD_MARK = "\u2581"
+_DROPPED_CHARACTERS = frozenset({_WORD_MARK, "\ufffd"})
 _LONGEST_GROUP = 16
 
 
@@ -81,7 +82,12 @@ def tokenise(tokenizer: Any, text: str, add_special_tokens: bool) -> Encoding:
     def decode(some: Sequence[int]) -> str:
         return str(tokenizer.decode(list(some), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    offsets = tuple(map(tuple, encoded["offset_mapping"])) if fast else ()
+    offsets: tuple[Range, ...]
+    if fast:
+        tokens = tokenizer.convert_ids_to_tokens(list(ids))
+        offsets = tuple(
+            _own(text, token, place) for token, place in zip(tokens, encoded["offset_mapping"], strict=True)
+        )
     if not fast or not _plausible(ids, offsets, added, decode):
         offsets = align(text, ids, added, decode)
     return Encoding(ids, offsets, added, extras)
@@ -162,6 +168,13 @@ def fold(text: str) -> str:
         for letter in letters
         if unicodedata.category(letter) not in _DROPPED_CATEGORIES and letter not in _DROPPED_CHARACTERS
     )
+
+
+def _own(text: str, token: str, place: Range) -> Range:
+    """The range of a token; a word mark put before the text claims a letter that is not its own."""
+    start, end = place
+    invented = token and not token.strip(_WORD_MARK) and text[start:end].strip(f"{_WORD_MARK} \n\t")
+    return (start, start) if invented else (start, end)
 
 
 def _plausible(
