@@ -24,8 +24,8 @@ def main_output(output: Any) -> Tensor:
 
 
 def close(found: Tensor, wanted: Tensor, what: str) -> None:
-    scale = wanted.abs().max().clamp(min=1.0)
-    error = float((found.double() - wanted.double()).abs().max() / scale)
+    scale = wanted.detach().abs().max().clamp(min=1.0)
+    error = float((found.detach().double() - wanted.detach().double()).abs().max() / scale)
     assert error <= TOLERANCE, f"{what} differs by {error:.1e}"
 
 

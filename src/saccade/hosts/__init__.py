@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from saccade.core.errors import HostError
+
 from .base import Host
 from .report import EditEffect, Effect, Seen, Series
 
@@ -12,7 +14,8 @@ def attach(model: Any, tokenizer: Any = None) -> Host:
     """Attach a model: see and steer its attention through the returned host.
 
     Args:
-        model: a transformers model, or any module whose code calls ``scaled_dot_product_attention``.
+        model: a transformers model, a module that holds one (such as a ``SentenceTransformer``), or any module whose
+            code calls ``scaled_dot_product_attention``.
         tokenizer: the model's tokenizer, for prompts and for generated text.
 
     Returns:
@@ -21,9 +24,23 @@ def attach(model: Any, tokenizer: Any = None) -> Host:
     Raises:
         HostError: nothing in the model can be reached, and why.
     """
-    from .transformers import attach as attach_transformers
+    from transformers import PreTrainedModel
 
-    return attach_transformers(model, tokenizer)
+    found = {path: module for path, module in model.named_modules() if isinstance(module, PreTrainedModel)}
+    outer = [path for path in found if not any(path != other and _inside(path, other) for other in found)]
+    if len(outer) > 1:
+        raise HostError(f"{type(model).__name__} holds several transformers models, at {outer}: attach one of them.")
+    if outer:
+        from .transformers import attach as attach_transformers
+
+        return attach_transformers(found[outer[0]], tokenizer or getattr(model, "tokenizer", None))
+    from .torch import attach as attach_torch
+
+    return attach_torch(model)
+
+
+def _inside(path: str, other: str) -> bool:
+    return not other or path.startswith(f"{other}.")
 
 
 __all__ = ["EditEffect", "Effect", "Host", "Seen", "Series", "attach"]

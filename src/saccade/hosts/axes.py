@@ -79,7 +79,7 @@ def key_axis(site: Site, encoder_decoder: bool) -> str:
 
 def as_map(spans: Spans | Mapping[str, Spans] | None, decoder: Spans | None, main: str) -> dict[str, Spans]:
     """Spans by axis."""
-    found = {main: spans} if isinstance(spans, Spans) else dict(spans or {})
+    found = dict(spans) if isinstance(spans, Mapping) else {} if spans is None else {main: spans}
     if decoder is not None:
         found["decoder"] = decoder
     for axis, value in found.items():
@@ -149,17 +149,20 @@ def _whole(run: Run, base: Spans | None, axis: str, total: int, place: Place, gr
         if GENERATED not in members:
             device = next(iter(members.values())).device if members else place.device
             members[GENERATED] = torch.arange(total, device=device) >= start
-    elif base is not None and base.length != total:
+    if base is not None and not _fits(base.length, total, run, place, grows):
         raise SpanError(
             f"the spans cover {base.length} tokens, but the {axis} axis has {total}: give spans over the same tokens "
-            "(padding included) as the model's input."
-        )
-    if base is not None and base.length > total and not run.generating and not run.caches:
-        raise SpanError(
-            f"the spans cover {base.length} tokens, but the model was given {total}: give spans over the same tokens "
-            "(padding included) as the model's input."
+            "(padding included) as the model's input, or generate with lm.generate(...)."
         )
     return Spans({name: member.to(place.device) for name, member in members.items()}) if members else None
+
+
+def _fits(length: int, total: int, run: Run, place: Place, grows: bool) -> bool:
+    """Whether spans over ``length`` tokens make sense where there are ``total`` so far."""
+    if length == total or not grows:
+        return length == total
+    decoding = run.generating or total > place.queries
+    return decoding if total > length else bool(run.caches)
 
 
 def _slice(whole: Spans, first: int, length: int, place: Place) -> Spans:

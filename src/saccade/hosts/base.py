@@ -22,6 +22,7 @@ from .report import Effect, Reading, Seen
 from .session import Frame, frames_of, open_frames, opened, run_of
 
 PROBE = "probe"
+UNKNOWN = 2**16
 SpansLike = Spans | Mapping[str, Spans] | None
 
 
@@ -180,7 +181,7 @@ class Host:
                 elif not any(site.main and site.layer == key for site in self.sites):
                     layers = sorted(site.layer for site in self.sites if site.main)
                     raise SiteError(f"there is no layer {key}; the layers of the {self.main} stack are {layers}.")
-        if all(heads_at(edit.at, site, site.heads) == [] for site in self.sites):
+        if all(heads_at(edit.at, site, site.heads or UNKNOWN) == [] for site in self.sites):
             raise EditError(f"{type(edit).__name__}: at={edit.at!r} picks no head of any site.")
 
     def _apply(self, call: Call, place: axes.Place) -> Tensor | None:

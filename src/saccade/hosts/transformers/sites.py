@@ -5,41 +5,20 @@ A module is a site if its ``forward`` asks ``ALL_ATTENTION_FUNCTIONS`` for the a
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
 from typing import Any
 
 from torch import nn
 
 from saccade.core.errors import HostError
 from saccade.core.sites import Site
+from saccade.hosts.code import CROSS, forward_code, heads_of, names_in
 
 REGISTRY = "ALL_ATTENTION_FUNCTIONS"
-HEADS = ("num_heads", "num_attention_heads", "n_heads", "num_q_heads", "n_head", "heads")
-KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads")
-GROUPS = ("num_key_value_groups", "num_kv_groups")
-CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec|encoder_decoder", re.IGNORECASE)
 STACK_OF_MODALITY = {"image": "vision", "video": "vision", "audio": "audio", "text": "text"}
-
-
-def forward_code(module: nn.Module) -> tuple[CodeType, dict[str, Any]]:
-    """Code and globals of a module's own ``forward``, below every decorator."""
-    function = inspect.unwrap(type(module).forward)
-    function = getattr(function, "__func__", function)
-    return getattr(function, "__code__", (lambda: None).__code__), getattr(function, "__globals__", {})
-
-
-def names_in(code: CodeType) -> set[str]:
-    """Global and attribute names that code mentions, nested functions included."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= names_in(constant)
-    return names
 
 
 def dispatches(module: nn.Module) -> bool:
@@ -52,14 +31,15 @@ def original_function(module: nn.Module, implementation: str | None) -> Callable
     code, scope = forward_code(module)
     eager = [name for name in sorted(names_in(code)) if "eager" in name and callable(scope.get(name))]
     default = scope[eager[0]] if eager else vars(sys.modules[type(module).__module__])["eager_attention_forward"]
-    return scope[REGISTRY].get_interface(implementation or "eager", default)
+    function: Callable[..., Any] = scope[REGISTRY].get_interface(implementation or "eager", default)
+    return function
 
 
 def attention_modules(model: nn.Module) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
     """Modules that dispatch, by path, and paths of attention-like modules that do not."""
     modules = dict(model.named_modules())
     sites = {path: module for path, module in modules.items() if dispatches(module)}
-    strangers = []
+    strangers: list[str] = []
     for path, module in modules.items():
         if "attention" not in type(module).__name__.lower() or path in sites:
             continue
@@ -87,7 +67,7 @@ def find_sites(model: nn.Module) -> tuple[dict[str, tuple[Site, nn.Module]], tup
         if (stack, kind) in crowded:
             layer = running[stack, kind]
             running[stack, kind] += 1
-        heads, kv_heads = _heads(module)
+        heads, kv_heads = heads_of(module)
         name = f"{stack}.{layer}.{kind}"
         is_main = stack == main and kind == "self"
         found[name] = (Site(name, layer, kind, heads, kv_heads, stack, path, is_main), module)
@@ -158,23 +138,6 @@ def _modalities(model: nn.Module, path: str) -> tuple[str, ...]:
         node = getattr(node, part)
         found = getattr(node, "input_modalities", found)
     return (found,) if isinstance(found, str) else tuple(found)
-
-
-def _heads(module: nn.Module) -> tuple[int, int]:
-    heads = _first(module, HEADS) or 1
-    kv_heads = _own(module, KV_HEADS)
-    groups = _own(module, GROUPS)
-    if kv_heads is None:
-        kv_heads = heads // groups if groups else heads
-    return heads, kv_heads
-
-
-def _own(holder: Any, names: tuple[str, ...]) -> int | None:
-    return next((value for name in names if isinstance(value := getattr(holder, name, None), int)), None)
-
-
-def _first(module: nn.Module, names: tuple[str, ...]) -> int | None:
-    return _own(module, names) or _own(module.config, names)
 
 
 def _no_dispatch(model: nn.Module, strangers: tuple[str, ...]) -> str:
