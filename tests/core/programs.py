@@ -30,7 +30,8 @@ class Call:
 
     def __repr__(self) -> str:
         shown = {k: (list(v.shape), v.dtype) if isinstance(v, Tensor) else v for k, v in self.options.items()}
-        return f"Call({list(self.q.shape)} {list(self.k.shape)} {list(self.v.shape)}, {shown}, {self.edits}, {self.measures})"
+        shapes = [list(x.shape) for x in (self.q, self.k, self.v)]
+        return f"Call({shapes}, {shown}, {self.edits}, {self.measures})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))

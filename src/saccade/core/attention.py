@@ -10,11 +10,12 @@ from torch import Tensor
 
 from . import atoms as atoms_module
 from . import dense, planner
+from .compiler import Compiler
 from .edits import Edit, Outside, Recipe, flatten, span_names
 from .errors import MeasureError, ShapeError, SpanError
 from .measures import Mass, Measure, Pooled, Received, Rows, TopK
 from .planner import Plan
-from .program import Compiler, Program, check_tensors
+from .program import Program, check_tensors
 from .sites import Site
 from .spans import Spans
 from .visibility import Visibility, build

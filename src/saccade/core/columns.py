@@ -39,7 +39,7 @@ class Columns:
     def _call(self, values: Tensor, bias: Tensor | None, hidden: Tensor | None) -> Pass:
         program, visible = self.program, self.program.visible
         q, scale = program.tempered()
-        per_atom = _effective(bias, hidden)
+        per_atom = self._effective(bias, hidden)
         causal = visible.causal and visible.offset == 0
         mask = self._mask(causal)
         k = program.k
@@ -57,6 +57,13 @@ class Columns:
             out = out.masked_fill(empty.unsqueeze(-1), 0.0)
             lse = None if lse is None else lse.masked_fill(empty, -torch.inf)
         return Pass(out, lse)
+
+    def _effective(self, bias: Tensor | None, hidden: Tensor | None) -> Tensor | None:
+        """Bias per atom with hidden atoms in it."""
+        if hidden is None:
+            return bias
+        base = torch.zeros((), dtype=self.program.dtype, device=hidden.device) if bias is None else bias
+        return torch.where(hidden, HIDDEN, base)
 
     def _one_row(self, per_atom: Tensor, mask: Tensor | None) -> bool:
         """Whether the bias can ride on a mask: it costs no more than the mask that is there, and needs no gradient."""
@@ -88,10 +95,10 @@ class Columns:
         used = bias.detach().abs().amax(dim=(0, 1, 2)) > 0
         wide = (bias[..., used] / scale).expand(q.shape[0], q.shape[1], q.shape[2], -1)
         onehot = keys[..., used].to(k.dtype)[:, None].expand(k.shape[0], k.shape[1], -1, -1)
+        if q.dtype == self.program.dtype:
+            return torch.cat([q, wide], -1), torch.cat([k, onehot], -1)
         limit = torch.finfo(q.dtype).max * 0.9
         high = wide.clamp(-limit, limit).to(q.dtype)
-        if q.dtype == self.program.dtype:
-            return torch.cat([q, high], -1), torch.cat([k, onehot], -1)
         low = (wide - high.to(wide.dtype)).clamp(-limit, limit).to(q.dtype)
         return torch.cat([q, high, low], -1), torch.cat([k, onehot, onehot], -1)
 
@@ -172,13 +179,6 @@ def block(program: Program, rows: slice, keys: slice) -> Program:
         atoms=replace(atoms, code=atoms.code[:, keys]),
         temper=_rows(program.temper, rows),
     )
-
-
-def _effective(bias: Tensor | None, hidden: Tensor | None) -> Tensor | None:
-    if hidden is None:
-        return bias
-    base = torch.zeros((), device=hidden.device) if bias is None else bias
-    return torch.where(hidden, HIDDEN, base)
 
 
 def _rows(value: Tensor | None, rows: slice) -> Tensor | None:

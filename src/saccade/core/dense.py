@@ -151,10 +151,13 @@ class Dense:
                 contribution = contribution * factor
         self.values = contribution @ self.v
         for edit in edits:
-            if isinstance(edit, ScaleHeads):
-                self.values = torch.where(self.where(edit), self.values * self.number(edit.gamma), self.values)
-            if isinstance(edit, Shift) and edit.where == "out":
-                _shift(edit, self)
+            self._output(edit)
+
+    def _output(self, edit: Edit) -> None:
+        if isinstance(edit, ScaleHeads):
+            self.values = torch.where(self.where(edit), self.values * self.number(edit.gamma), self.values)
+        if isinstance(edit, Shift) and edit.where == "out":
+            _shift(edit, self)
 
 
 def _belongs(edit: Edit, step: Sequence[type | Callable[[Edit], bool]]) -> bool:
@@ -272,12 +275,12 @@ def _(measure: Mass, dense: Dense) -> Value:
     assert dense.spans is not None
     weights = dense.weights if measure.edited else dense.plain
     members = torch.stack([dense.spans[name] for name in measure.spans or dense.spans.names], 1).double()
-    return torch.einsum("bhqk,bsk->bhqs", weights, members.expand(weights.shape[0], -1, -1))
+    return torch.matmul(weights, members.transpose(-1, -2)[:, None])
 
 
 @read.register
 def _(measure: Entropy, dense: Dense) -> Value:
-    return torch.special.entr(dense.weights).sum(-1)
+    return -torch.xlogy(dense.weights, dense.weights).sum(-1)
 
 
 @read.register

@@ -72,7 +72,8 @@ class Fused:
         keep = bool(program.reallocate)
         if self.segmented:
             first = self._attend(program.v, bias, hidden, scales=program.value_scale is not None, keep=keep)
-            assert first.atom_lse is not None and first.lse is not None
+            assert first.atom_lse is not None
+            assert first.lse is not None
             solved = Solved(first.values, bias, hidden, first.lse, first.atom_lse)
             if keep:
                 solved = self._reallocated(solved, first)
@@ -106,7 +107,8 @@ class Fused:
 
     def _reallocated(self, solved: Solved, first: Pass) -> Solved:
         program = self.program
-        assert first.parts is not None and solved.atom_lse is not None
+        assert first.parts is not None
+        assert solved.atom_lse is not None
         bias, hidden = solved.bias, solved.hidden
         for step in program.reallocate:
             logits = _biased(solved.atom_lse, bias, hidden)
@@ -221,7 +223,8 @@ class Fused:
         if measure.edited and solved.mass is not None:
             return solved.mass @ holds.to(program.dtype)
         if measure.edited:
-            assert solved.atom_lse is not None and solved.lse is not None
+            assert solved.atom_lse is not None
+            assert solved.lse is not None
             logits, total = _biased(solved.atom_lse, solved.bias, solved.hidden), solved.lse
         elif solved.atom_lse is not None and program.temper is None:
             logits = solved.atom_lse
@@ -235,7 +238,7 @@ class Fused:
         return (logits - safe.unsqueeze(-1)).exp() @ holds.to(program.dtype)
 
     def _entropy(self, solved: Solved) -> Tensor:
-        program, statistics = self.program, self._statistics()
+        statistics = self._statistics()
         assert solved.lse is not None
         k = statistics.program.k
         centre = k.mean(dim=2, keepdim=True)

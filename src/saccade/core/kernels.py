@@ -14,12 +14,17 @@ HIDDEN = -3e4
 
 
 class Kernel(Protocol):
-    """A fused attention kernel. Causal means aligned to the *first* key; both sides have the same number of heads or grouped ones."""
+    """A fused attention kernel for plain or grouped heads. Here ``causal`` is aligned to the *first* key."""
 
-    name: str
-    composes: bool
-    """Whether a mask can be given together with ``causal``."""
-    returns_lse: bool
+    @property
+    def composes(self) -> bool:
+        """Whether a mask can be given together with ``causal``."""
+        ...
+
+    @property
+    def returns_lse(self) -> bool:
+        """Whether the log-sum-exp of each row comes with the output."""
+        ...
 
     def __call__(
         self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, causal: bool, mask: Tensor | None = None
@@ -32,7 +37,6 @@ class Kernel(Protocol):
 class CpuFlash:
     """The CPU flash kernel. It takes a broadcast float mask beside ``is_causal`` and returns the log-sum-exp."""
 
-    name: str = "CPU flash kernel"
     composes: bool = True
     returns_lse: bool = True
 
@@ -53,9 +57,8 @@ class CpuFlash:
 
 @dataclass(frozen=True)
 class Sdpa:
-    """``F.scaled_dot_product_attention`` on any device; it takes a mask or ``is_causal``, and returns no log-sum-exp."""
+    """``F.scaled_dot_product_attention`` on any device: a mask or ``is_causal``, and no log-sum-exp."""
 
-    name: str = "scaled_dot_product_attention"
     composes: bool = False
     returns_lse: bool = False
 
@@ -85,7 +88,7 @@ def transpose(
     """
     grad = _widen(g, q.shape[-1]).contiguous()
     empty = torch.zeros_like(grad)
-    _, _, found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
         grad,
         q.contiguous(),
         k.contiguous(),
@@ -97,7 +100,7 @@ def transpose(
         attn_mask=mask,
         scale=scale,
     )
-    return found[..., : g.shape[-1]]
+    return gradients[2][..., : g.shape[-1]]
 
 
 def kernel_for(device: torch.device) -> Kernel:

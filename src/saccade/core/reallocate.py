@@ -43,10 +43,9 @@ def shares(edit: Reallocating, log_mass: Tensor, log_sink: Tensor | None) -> Ten
         refuse_rows(chosen & (left <= 1e-6), "Reallocate wants all of its attention, but some of it is held by a sink")
     sees = ~(torch.isneginf(per_span).all(-1) & torch.isneginf(rest))
     refuse_rows(chosen & sees & (reachable <= 0), "Reallocate leaves it nothing to attend to")
-    rest_bias = torch.where(torch.isneginf(rest), 0.0, left.log() - rest)
-    seen = ~torch.isneginf(per_span)
-    span_bias = torch.where(seen, wanted.log() - torch.where(seen, per_span, 0.0), 0.0)
-    base = reachable.clamp_min(torch.finfo(reachable.dtype).tiny).log() if log_sink is None else rest_bias
+    rest_bias = _ratio(left, rest)
+    span_bias = _ratio(wanted, per_span)
+    base = _log(reachable.masked_fill(reachable <= 0, 1.0)) if log_sink is None else rest_bias
     bias = (rest_bias - base).unsqueeze(-1).expand_as(log_mass)
     for index, span in enumerate(edit.spans):
         bias = torch.where(span, (span_bias[..., index] - base).unsqueeze(-1), bias)
@@ -54,7 +53,22 @@ def shares(edit: Reallocating, log_mass: Tensor, log_sink: Tensor | None) -> Ten
 
 
 def _logsumexp(log_mass: Tensor, atoms: Tensor) -> Tensor:
-    return log_mass.masked_fill(~atoms, -math.inf).logsumexp(dim=-1)
+    """Log-sum-exp over some atoms; its gradient is 0, not NaN, where there is none."""
+    top = log_mass.detach().masked_fill(~atoms, -math.inf).amax(dim=-1, keepdim=True)
+    top = torch.where(torch.isneginf(top), 0.0, top)
+    return _log((log_mass - top).exp().masked_fill(~atoms, 0.0).sum(dim=-1)) + top[..., 0]
+
+
+def _log(mass: Tensor) -> Tensor:
+    """Logarithm with gradient 0 at 0."""
+    none = mass <= 0
+    return mass.masked_fill(none, 1.0).log().masked_fill(none, -math.inf)
+
+
+def _ratio(wanted: Tensor, log_mass: Tensor) -> Tensor:
+    """``log(wanted) - log_mass``; 0 where there is no mass to move."""
+    none = torch.isneginf(log_mass)
+    return (_log(wanted) - log_mass.masked_fill(none, 0.0)).masked_fill(none, 0.0)
 
 
 def _wanted(edit: Reallocating, mass: Tensor) -> Tensor:
@@ -62,7 +76,7 @@ def _wanted(edit: Reallocating, mass: Tensor) -> Tensor:
     if not isinstance(wanted, Tensor) or wanted.shape != mass.shape:
         found = list(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
         raise EditError(f"Reallocate's fn must return masses of shape {list(mass.shape)}, found {found}.")
-    low, high = float(wanted.min()), float(wanted.sum(-1).max())
+    low, high = float(wanted.detach().min()), float(wanted.detach().sum(-1).max())
     if not (low >= 0.0 and high <= 1.0 + 1e-4):
         raise EditError(
             f"Reallocate's fn must return masses >= 0 with a sum of at most 1; found a least mass of {low:g} and a "

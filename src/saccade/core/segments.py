@@ -82,11 +82,12 @@ class Segments:
             torch.empty(*rows, count, dtype=dtype),
             torch.empty(count, *rows, values.shape[-1], dtype=dtype) if keep else None,
         )
-        assert whole.lse is not None and whole.atom_lse is not None
         for samples, runs in groups:
             part = self._attend(samples, runs, values, bias, hidden, scales, keep)
-            whole.values[samples], whole.lse[samples], whole.atom_lse[samples] = part.values, part.lse, part.atom_lse
-            if whole.parts is not None:
+            for mine, theirs in ((whole.values, part.values), (whole.lse, part.lse), (whole.atom_lse, part.atom_lse)):
+                if mine is not None and theirs is not None:
+                    mine[samples] = theirs
+            if whole.parts is not None and part.parts is not None:
                 whole.parts[:, samples] = part.parts
         return whole
 

@@ -48,7 +48,7 @@ class PicksHeads(Protocol):
 
 HeadMap = Mapping[int | str, Sequence[int] | None]
 At = None | str | Sequence[int] | HeadMap | PicksHeads
-"""Which sites and heads: None (all), heads of every site, a glob of site names, {layer or site glob: heads}, a HeadSet."""
+"""Sites and heads: None (all), heads of every site, a glob of site names, {layer or site glob: heads}, a HeadSet."""
 
 
 def heads_at(at: At, site: Site | None, heads: int) -> list[int] | None:
@@ -69,19 +69,20 @@ def heads_at(at: At, site: Site | None, heads: int) -> list[int] | None:
     """
     if at is None:
         return None
-    if isinstance(at, PicksHeads | Mapping | str) and site is None:
+    if site is None:
+        if not isinstance(at, PicksHeads | Mapping | str):
+            return _checked(at, site, heads)
         raise SiteError(f"at={at!r} names layers or sites, but attention() on tensors has none; give heads, at=[0, 3].")
     if isinstance(at, str):
-        assert site is not None
         return None if fnmatchcase(site.name, at) else []
-    picked = at.heads_at(site) if isinstance(at, PicksHeads) else _from_mapping(at, site)
+    if isinstance(at, Mapping):
+        picked = _from_mapping(at, site)
+    else:
+        picked = at.heads_at(site) if isinstance(at, PicksHeads) else at
     return None if picked is None else _checked(picked, site, heads)
 
 
-def _from_mapping(at: Sequence[int] | HeadMap, site: Site | None) -> Sequence[int] | None:
-    if not isinstance(at, Mapping):
-        return at
-    assert site is not None
+def _from_mapping(at: HeadMap, site: Site) -> Sequence[int] | None:
     picked: list[int] = []
     for key, heads in at.items():
         if (site.main and key == site.layer) if isinstance(key, int) else fnmatchcase(site.name, key):

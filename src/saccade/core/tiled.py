@@ -173,12 +173,13 @@ def _read(measure: object, part: Weights) -> Value:
 def _(measure: Mass, part: Weights) -> Value:
     weights = part.weights if measure.edited else part.plain
     assert weights is not None
-    return weights @ span_columns(measure, part.program)[:, None]
+    return torch.matmul(weights, span_columns(measure, part.program)[:, None])
 
 
 @_read.register
 def _(measure: Entropy, part: Weights) -> Value:
-    return torch.special.entr(part.weights).sum(-1)
+    entropy: Tensor = torch.special.entr(part.weights).sum(-1)
+    return entropy
 
 
 @_read.register

@@ -75,8 +75,8 @@ class Visibility:
         if self.dense is not None:
             rows = self.queries if self.causal or self.window is not None else self.dense.shape[2]
             step = max(1, 2**22 // max(1, self.dense.shape[0] * self.dense.shape[1] * self.keys))
-            seen = [self._sees_tile(slice(start, min(start + step, rows)), groups) for start in range(0, rows, step)]
-            return torch.cat(seen, dim=2)
+            starts = range(0, rows, step)
+            return torch.cat([self._sees_tile(slice(at, min(at + step, rows)), groups) for at in starts], dim=2)
         if not self.causal and self.window is None:
             return groups.any(dim=1)[:, None, None]
         counts = torch.nn.functional.pad(groups.cumsum(dim=1), (0, 0, 1, 0))
@@ -89,7 +89,7 @@ class Visibility:
     def _sees_tile(self, rows: slice, groups: Tensor) -> Tensor:
         visible = self.tile(rows)
         assert visible is not None
-        return (visible.float() @ groups[:, None].float()) > 0
+        return torch.matmul(visible.float(), groups[:, None].float()) > 0
 
     def with_keys(self, key: Tensor) -> Visibility:
         """The same, with a further restriction to visible keys ``[B or 1, K]``."""
