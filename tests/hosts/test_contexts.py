@@ -56,13 +56,9 @@ def test_nothing_stays_in_the_model(case, lm):
 
     before, name = state(), case.model.config._attn_implementation
     spans = spans_for(case, lm)
-    with (
-        pytest.raises(RuntimeError, match="on purpose"),
-        lm.steer(sc.Scale("a", 2.0), spans=spans),
-        lm.watch(sc.Mass()),
-    ):
-        assert case.model.config._attn_implementation != name
-        raise RuntimeError("on purpose")
+    watch, steer = lm.watch(sc.Entropy()), lm.steer(sc.Scale("a", 2.0), spans=spans)
+    with pytest.raises(RuntimeError, match="on purpose"), watch, steer:
+        raise RuntimeError("on purpose" if case.model.config._attn_implementation != name else "not switched")
     assert (state(), case.model.config._attn_implementation) == (before, name)
     assert torch.equal(plain_run(case), plain_run(build("llama")))
 

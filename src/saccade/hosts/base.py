@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
-from saccade.core.edits import Edit, Outside, span_names
+from saccade.core.edits import Edit, Outside, Recipe, flatten, span_names
 from saccade.core.errors import EditError, HostError, MeasureError, SiteError
 from saccade.core.measures import Mass, Measure
 from saccade.core.sites import Site, heads_at
@@ -55,11 +56,11 @@ class Host:
         raise SiteError(f"there is no site {name!r}; the sites are {[site.name for site in self.sites]}.")
 
     @contextmanager
-    def steer(self, *edits: Edit, spans: SpansLike = None, decoder_spans: Spans | None = None) -> Iterator[Effect]:
+    def steer(self, *items: Edit | Recipe, spans: SpansLike = None, decoder_spans: Spans | None = None) -> Iterator[Effect]:
         """Edit attention in the body, in this thread.
 
         Args:
-            edits: what to do, in this order. Edits of outer contexts come first.
+            items: edits and methods, in this order. Edits of outer contexts come first.
             spans: spans of the main axis, or spans by axis or site glob (see :mod:`saccade.hosts.axes`); by default
                 those of the prompt that the model is called with.
             decoder_spans: spans of the decoder's own tokens in an encoder-decoder.
@@ -71,6 +72,7 @@ class Host:
             EditError: an edit touched nothing by the end of the body.
             SiteError: ``at`` names no site, or one that cannot be reached.
         """
+        edits = tuple(flatten(items))
         if not edits:
             raise EditError("steer needs at least one edit, found none.")
         for edit in edits:
@@ -259,6 +261,7 @@ class _Work:
             self.views[id(view)] = taken
         return self.views[id(view)]
 
+    @torch.no_grad()
     def _probe(self, frame: Frame, edit: Edit, spans: Spans | None) -> tuple[float, float]:
         """Mean mass on the span of ``edit`` at one row, without and with the edits of its context."""
         assert spans is not None
@@ -275,5 +278,5 @@ class _Work:
             found = one.run(spans=spans, edits=[other for other in kept if other], measures=[Mass((PROBE,))])["mass"]
             assert isinstance(found, Tensor)
             heads = heads_at(edit.at, self.call.site, found.shape[1])
-            masses.append(float(found.detach()[:, slice(None) if heads is None else heads].mean()))
+            masses.append(float(found[:, slice(None) if heads is None else heads].mean()))
         return masses[0], masses[1]

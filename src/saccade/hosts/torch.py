@@ -200,7 +200,7 @@ def _attention(
 
 def _last(tensor: Tensor) -> tuple[int, int, int]:
     """Heads, length and width of a tensor ``[..., heads, length, width]``; without heads there is one."""
-    return (1 if tensor.dim() == 3 else tensor.shape[-3], tensor.shape[-2], tensor.shape[-1])
+    return (tensor.shape[-3] if tensor.dim() > 3 else 1, tensor.shape[-2], tensor.shape[-1])
 
 
 def _four(mask: Tensor, dims: int) -> Tensor:

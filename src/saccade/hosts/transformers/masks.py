@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -31,7 +31,12 @@ class Structure:
 
     @property
     def end(self) -> int:
-        """Index after the key at the position of the last query; keys beyond are unused cache slots."""
+        """Number of keys up to the position of the last query, all keys where positions do not matter.
+
+        Under a causal mask the keys beyond are unused cache slots.
+        """
+        if not self.causal and self.window is None:
+            return self.kv_length
         return self.q_offset + self.q_length - self.kv_offset
 
 
@@ -167,10 +172,11 @@ def _parts(mask_function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
         yield mask_function
 
 
-def _code(factory: Callable[..., Any]) -> Any:
+def _code(factory: Callable[..., Any]) -> CodeType:
     """Code of the function that a factory of mask functions returns."""
     assert isinstance(factory, FunctionType)
-    return next(constant for constant in factory.__code__.co_consts if hasattr(constant, "co_code"))
+    codes = [constant for constant in factory.__code__.co_consts if isinstance(constant, CodeType)]
+    return next(code for code in codes if not code.co_name.startswith("<"))
 
 
 def _captured(function: Callable[..., Any], name: str) -> Any:
