@@ -53,7 +53,10 @@ def test_find_block(target):
         *blocks, query = (set(b.split()) for b in e.prompt.replace("find", "").rstrip(":").split("."))
         (found,) = [b for b in blocks if query <= b]
         assert found == set(e.texts("gold")[0].split())
-        assert e.answer == {"all": e.texts("gold")[0], "first": e.texts("gold")[0][0], "last": e.texts("gold")[0][-1]}[target]
+        assert (
+            e.answer
+            == {"all": e.texts("gold")[0], "first": e.texts("gold")[0][0], "last": e.texts("gold")[0][-1]}[target]
+        )
 
 
 def test_parity():
@@ -76,7 +79,8 @@ def test_hops():
             here, *moves = query.split()
             for _ in moves:
                 here = step[here]
-            assert here == e.answer and here in " ".join(e.texts("gold"))
+            assert here == e.answer
+            assert here in " ".join(e.texts("gold"))
 
 
 def test_missing():
@@ -84,14 +88,16 @@ def test_missing():
     for e, _ in each(task):
         listed = set(e.texts("items")[0].split())
         assert {str(i) for i in range(1, 17)} - listed == {e.answer}
-        assert task.repeated(e, sorted(listed)[0]) and not task.repeated(e, e.answer)
+        assert task.repeated(e, sorted(listed)[0])
+        assert not task.repeated(e, e.answer)
 
 
 def test_bursts():
     for burst in (1, 3):
         for e, _ in each(algorithmic.Bursts(novel=True, burst=burst)):
             labels = e.texts("gold")
-            assert len(labels) == burst and set(labels) == {e.answer}
+            assert len(labels) == burst
+            assert set(labels) == {e.answer}
     learnt = {}
     for e, words in each(algorithmic.Bursts(burst=0), 200):
         assert learnt.setdefault(words[-1].rstrip("0123456789"), e.answer) == e.answer
@@ -116,7 +122,8 @@ def test_needle_families():
             assert re.findall(rf"number of {key} is (\d+)", e.prompt) == list(e.texts("value")) == e.answer.split(", ")
             assert e.prompt.count("The secret number of") == fields.get("keys", 1) - 1 + fields.get("values", 1)
     depths = [algorithmic.Needle(depth=d).example(1).spans["gold"][0].start for d in (0.0, 0.5, 1.0)]
-    assert depths == sorted(depths) and depths[0] == 0
+    assert depths == sorted(depths)
+    assert depths[0] == 0
 
 
 def test_variables():
@@ -134,14 +141,16 @@ def test_words(law):
         for e, _ in each(algorithmic.Words(law=law, difficulty=difficulty), 10):
             listed = e.prompt.split(" the 3 words")[0].split()
             ranked = sorted(set(listed), key=listed.count, reverse=True)
-            assert set(ranked[:3]) == set(e.answer.split()) and listed.count(ranked[2]) > listed.count(ranked[3])
+            assert set(ranked[:3]) == set(e.answer.split())
+            assert listed.count(ranked[2]) > listed.count(ranked[3])
 
 
 def test_typoglycemia_keeps_the_ends():
     for difficulty in (1, 5):
         for e, _ in each(algorithmic.Typoglycemia(difficulty=difficulty), 60):
             (shown,) = e.texts("scrambled")
-            assert shown != e.answer and sorted(shown) == sorted(e.answer)
+            assert shown != e.answer
+            assert sorted(shown) == sorted(e.answer)
             assert (shown[0], shown[-1]) == (e.answer[0], e.answer[-1])
 
 
@@ -152,7 +161,9 @@ def test_walls_have_herrings_and_one_answer():
             assert e.meta["herrings"] >= difficulty - 1
             lines = e.answer.splitlines()
             swapped = "\n".join(reversed(lines))
-            assert task.check(e, swapped) and task.solved(e, swapped) == 4
+            assert task.check(e, swapped)
+            assert task.solved(e, swapped) == 4
             (a, *_), (b, *_) = (line.split(", ") for line in lines[:2])
             crossed = e.answer.replace(a, "?").replace(b, a).replace("?", b)
-            assert not task.check(e, crossed) and task.solved(e, crossed) == 2
+            assert not task.check(e, crossed)
+            assert task.solved(e, crossed) == 2

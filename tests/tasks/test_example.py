@@ -8,7 +8,9 @@ from saccade.tasks.algorithmic import Parity
 
 def chat():
     messages = (Message("system", "be brief."), Message("user", "the sky is blue. what is the sky?"))
-    return Example(messages, ("blue",), {"rule": (Place(0, 0, 9),), "gold": (Place(1, 0, 16),), "value": (Place(1, 11, 15),)})
+    return Example(
+        messages, ("blue",), {"rule": (Place(0, 0, 9),), "gold": (Place(1, 0, 16),), "value": (Place(1, 11, 15),)}
+    )
 
 
 def test_text_ranges_follow_a_rendered_template():
@@ -19,7 +21,7 @@ def test_text_ranges_follow_a_rendered_template():
 
 
 def test_text_ranges_refuse_a_template_that_rewrites():
-    with pytest.raises(TaskError, match="message 1 .* is not in the rendered text"):
+    with pytest.raises(TaskError, match=r"message 1 .* is not in the rendered text"):
         chat().text_ranges("be brief. the sky was blue")
 
 

@@ -16,14 +16,29 @@ def name(request):
 
 
 def test_the_issue_s_families_are_there():
-    world = {"context", "memory", "conflict", "years", "documents", "instructions", "injection", "absent", "dialogue", "lists", "arithmetic", "fewshot"}
+    world = {
+        "context",
+        "memory",
+        "conflict",
+        "years",
+        "documents",
+        "instructions",
+        "injection",
+        "absent",
+        "dialogue",
+        "lists",
+        "arithmetic",
+        "fewshot",
+    }
     assert {n.removeprefix("world/") for n in tasks.names("world/")} == world
     assert len(tasks.names("algorithmic/")) == 17
 
 
 def test_same_seed_same_examples(name):
     first, again = (tasks.get(name, seed=5).examples(5) for _ in range(2))
-    assert [(e.prompt, e.answers, dict(e.spans)) for e in first] == [(e.prompt, e.answers, dict(e.spans)) for e in again]
+    assert [(e.prompt, e.answers, dict(e.spans)) for e in first] == [
+        (e.prompt, e.answers, dict(e.spans)) for e in again
+    ]
 
 
 def test_other_seeds_and_indices_differ(name):
@@ -57,7 +72,9 @@ def test_spans_lie_inside_their_messages(name):
         for span, places in example.spans.items():
             assert places, span
             for place, text in zip(places, example.texts(span), strict=True):
-                assert text and text == text.strip() and len(text) == place.stop - place.start
+                assert text
+                assert text == text.strip()
+                assert len(text) == place.stop - place.start
 
 
 LONGER = sorted(set(NAMES) - {"world/memory", "world/arithmetic", "algorithmic/typoglycemia", "algorithmic/walls"})
@@ -71,20 +88,22 @@ def test_difficulty_lengthens_the_prompt(name):
         return mean(sum(map(len, e.contents)) for e in tasks.get(name, difficulty=difficulty, **fields).examples(8))
 
     lengths = [length(d) for d in (1, 2, 3, 4, 5)]
-    assert lengths == sorted(lengths) and lengths[-1] > 1.5 * lengths[0]
+    assert lengths == sorted(lengths)
+    assert lengths[-1] > 1.5 * lengths[0]
 
 
 def test_difficulty_out_of_range_is_refused(name):
-    with pytest.raises(tasks.TaskError, match="difficulty of .* must be 1 to 5, found 6"):
+    with pytest.raises(tasks.TaskError, match=r"difficulty of .* must be 1 to 5, found 6"):
         tasks.get(name, difficulty=6)
 
 
 def test_unknown_task_lists_the_known():
-    with pytest.raises(tasks.TaskError, match="no task is named 'world/nothing'; there are .*world/context"):
+    with pytest.raises(tasks.TaskError, match=r"no task is named 'world/nothing'; there are .*world/context"):
         tasks.get("world/nothing")
 
 
 def test_dataset_columns(name):
     datasets = pytest.importorskip("datasets")
     table = tasks.get(name).dataset(3)
-    assert isinstance(table, datasets.Dataset) and table.column_names == ["index", "messages", "answers", "spans"]
+    assert isinstance(table, datasets.Dataset)
+    assert table.column_names == ["index", "messages", "answers", "spans"]

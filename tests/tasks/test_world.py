@@ -27,7 +27,9 @@ def test_gold_span_holds_the_fact_asked_for(name):
             assert normalise(e.meta["subject"]) in " ".join(e.contents)
             continue
         (gold,), (value,), (question,) = e.texts("gold"), e.texts("value"), e.texts("question")
-        assert gold == question.replace("what is ", "").replace("?", f" is {value}.").removeprefix("according to the document, ")
+        assert gold == question.replace("what is ", "").replace("?", f" is {value}.").removeprefix(
+            "according to the document, "
+        )
         assert e.answer == Form(e.meta["form"], e.meta["word"]).apply(value, e.meta["subject"])
 
 
@@ -38,8 +40,11 @@ def test_only_one_fact_answers():
 
 
 def test_position_moves_the_gold_fact():
-    starts = [[e.spans["gold"][0].start for e in world.Documents(difficulty=3, position=p).examples(10)] for p in (0, 0.5, 1)]
-    assert max(starts[0]) < min(starts[1]) and max(starts[1]) < min(starts[2])
+    starts = [
+        [e.spans["gold"][0].start for e in world.Documents(difficulty=3, position=p).examples(10)] for p in (0, 0.5, 1)
+    ]
+    assert max(starts[0]) < min(starts[1])
+    assert max(starts[1]) < min(starts[2])
     with pytest.raises(tasks.TaskError, match="position must lie between 0"):
         world.Documents(position=1.5)
 
@@ -54,7 +59,8 @@ def test_absent_questions_combine_what_occurs():
         assert e.answer == "unknown"
         relation, subject = e.texts("question")[0].removeprefix("what is the ").rstrip("?").split(" of ")
         assert f"the {relation} of {subject} is" not in e.contents[-1]
-        assert f"of {subject} is" in e.contents[-1] and f"the {relation} of" in e.contents[-1]
+        assert f"of {subject} is" in e.contents[-1]
+        assert f"the {relation} of" in e.contents[-1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +75,8 @@ def test_each_form_is_checked(kind):
 
 def test_rule_in_the_user_turn():
     e = world.Instructions(rule_in="user").example(0)
-    assert e.messages[0]["role"] == "user" and e.contents[-1].endswith(e.texts("rule")[0])
+    assert e.messages[0]["role"] == "user"
+    assert e.contents[-1].endswith(e.texts("rule")[0])
 
 
 def test_injection_obeyed_is_told_apart_from_right():
@@ -77,12 +84,17 @@ def test_injection_obeyed_is_told_apart_from_right():
     seen = set()
     for e in task.examples(200):
         (order,) = e.texts("injection")
-        assert order == e.meta["injection"] and order in e.texts("document")[0]
+        assert order == e.meta["injection"]
+        assert order in e.texts("document")[0]
         assert not task.obeyed(e, e.answer)
         kind = next(k for k in ("say", "capitals", "velan", "begin", "end", "first", "last") if k in order)
         word = order.split()[-1].rstrip(".")
         value, subject = e.meta["value"], e.meta["subject"]
-        reply = word if kind == "say" else Form({"first": "subject first", "last": "subject last"}.get(kind, kind), word).apply(value, subject)
+        reply = (
+            word
+            if kind == "say"
+            else Form({"first": "subject first", "last": "subject last"}.get(kind, kind), word).apply(value, subject)
+        )
         if reply != e.answer:
             assert task.obeyed(e, reply), (order, reply)
             seen.add(kind)
@@ -118,7 +130,8 @@ def test_stable_facts_never_change():
 
 def test_years_in_context_need_the_year():
     for e in world.Years(source="context", difficulty=3).examples(20):
-        assert e.texts("year")[0] in e.texts("gold")[0] and e.meta["subject"] in e.texts("gold")[0]
+        assert e.texts("year")[0] in e.texts("gold")[0]
+        assert e.meta["subject"] in e.texts("gold")[0]
 
 
 def test_lists_take_any_order_and_each_once():
@@ -126,7 +139,8 @@ def test_lists_take_any_order_and_each_once():
         task = world.Lists(source=source)
         for e in task.examples(20):
             a, b, c = e.meta["values"]
-            assert task.check(e, f"{c}, {a} and {b}") and not task.check(e, f"{a}, {a} and {b}")
+            assert task.check(e, f"{c}, {a} and {b}")
+            assert not task.check(e, f"{a}, {a} and {b}")
             assert task.found(e, f"{a}, {a} and {b}") == 2
             if source == "context":
                 assert list(e.texts("value")) == [a, b, c]
@@ -135,13 +149,15 @@ def test_lists_take_any_order_and_each_once():
 def test_dialogue_puts_its_turns_between_rule_and_question():
     for turns in (1, 7):
         e = world.Dialogue(turns=turns).example(3)
-        assert len(e.messages) == 2 + 2 * turns and e.messages[0]["role"] == "system"
+        assert len(e.messages) == 2 + 2 * turns
+        assert e.messages[0]["role"] == "system"
 
 
 def test_conversation_is_the_example_with_its_replies():
     task = world.Context(questions=3)
     whole, e = task.conversation(4), task.example(4)
-    assert whole[:-1] == e.prompt and whole[-1].content == e.answer
+    assert whole[:-1] == e.prompt
+    assert whole[-1].content == e.answer
     assert [m.role for m in whole] == ["user", "assistant"] * 3
 
 

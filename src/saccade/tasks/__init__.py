@@ -10,4 +10,17 @@ from saccade.tasks import algorithmic, world
 from saccade.tasks.example import Example, Message, Place, Script, TaskError, normalise
 from saccade.tasks.task import Task, get, names, register
 
-__all__ = ["Example", "Message", "Place", "Script", "Task", "TaskError", "algorithmic", "get", "names", "normalise", "register", "world"]
+__all__ = [
+    "Example",
+    "Message",
+    "Place",
+    "Script",
+    "Task",
+    "TaskError",
+    "algorithmic",
+    "get",
+    "names",
+    "normalise",
+    "register",
+    "world",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from saccade.core.errors import SaccadeError
@@ -24,7 +25,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Characters `start` to `stop` (exclusive) of the content of message number `message`; a plain prompt is message 0."""
+    """Characters `start` to `stop` (exclusive) of message number `message`; a plain prompt is message 0."""
 
     message: int
     start: int
@@ -105,7 +106,7 @@ class Example:
     def marked(self, *names: str) -> str | list[dict[str, str]]:
         """The prompt with its spans written as `[[name|text]]`; the named spans must not overlap."""
         cuts = sorted((p, n) for n in names or self.spans for p in self.spans[n])
-        for (a, one), (b, two) in zip(cuts, cuts[1:], strict=False):
+        for (a, one), (b, two) in pairwise(cuts):
             if a.message == b.message and b.start < a.stop:
                 raise TaskError(f"spans {one!r} and {two!r} overlap: name only some of {sorted(self.spans)}")
         contents = list(self.contents)
@@ -149,7 +150,9 @@ class Script:
         number = len(self.turns) - 1
         for name in names:
             places = self.spans.setdefault(name, [])
-            joined = places.pop().start if places and (places[-1].message, places[-1].stop + 1) == (number, start) else start
+            joined = (
+                places.pop().start if places and (places[-1].message, places[-1].stop + 1) == (number, start) else start
+            )
             places.append(Place(number, joined, start + len(text)))
         for name, part in (inside or {}).items():
             at = start + text.rindex(part)
@@ -165,7 +168,7 @@ class Script:
         return tuple(Message(role, content) for role, content in self.turns)
 
     def example(self, *others: str, **meta: Any) -> Example:
-        """The conversation as an example: its last turn, the assistant's, is the answer; `others` count as right too."""
+        """The conversation as an example, whose answer is the last turn; `others` count as right too."""
         *prompt, last = self.messages()
         if last.role != "assistant":
             raise TaskError("a script must end with the assistant's reply, which is the answer")

@@ -6,6 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from saccade.tasks.example import Example, TaskError, normalise
@@ -74,6 +75,7 @@ class Task(ABC):
     def dataset(self, count: int, start: int = 0) -> Any:
         """The examples as a `datasets.Dataset` with columns messages, answers, spans, index (needs `datasets`)."""
         try:
+            import pyarrow
             from datasets import Dataset
         except ImportError as error:
             raise TaskError("Task.dataset needs the package `datasets`: pip install datasets") from error
@@ -90,7 +92,8 @@ class Task(ABC):
             }
             for i, e in enumerate(self.examples(count, start))
         ]
-        return Dataset.from_list(rows)
+        fingerprint = sha256(f"{self!r}/{start}/{count}".encode()).hexdigest()[:16]
+        return Dataset(pyarrow.Table.from_pylist(rows), fingerprint=fingerprint)
 
 
 def register(cls: type[Task]) -> type[Task]:

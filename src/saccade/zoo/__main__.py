@@ -20,7 +20,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"reader": Reader, "copier": Copier, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m saccade.zoo", description="Train and describe the models of the zoo.")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m saccade.zoo", description="Train and describe the models of the zoo."
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="names of the shipped models and of the recipes")
     train = actions.add_parser("train", help="train a recipe, or go on with a run that was stopped")
@@ -39,10 +42,9 @@ def main() -> None:
         return
     folder = args.folder or Path("zoo-runs") / args.name
     recipe = RECIPES[args.name]()
-    if args.action == "train":
-        if not Run(recipe, folder, args.device).train(args.minutes):
-            console.print(f"stopped after {args.minutes} minutes; the same command goes on from {folder}")
-            return
+    if args.action == "train" and not Run(recipe, folder, args.device).train(args.minutes):
+        console.print(f"stopped after {args.minutes} minutes; the same command goes on from {folder}")
+        return
     write_card(recipe, folder)
     if args.action == "card" and args.publish:
         console.print(f"published to {publish(recipe, folder)}")

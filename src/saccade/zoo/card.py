@@ -29,19 +29,17 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
 def plot_losses(log: list[dict[str, float]], file: Path) -> None:
     """Training loss over tokens, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ZooError("the card's loss curve needs matplotlib: pip install matplotlib") from error
     rows = [(r["tokens"] / 1e6, r["loss"]) for r in log if "loss" in r]
-    figure, axes = plt.subplots(figsize=(6, 3), dpi=100)
+    figure = Figure(figsize=(6, 3), dpi=100, layout="tight")
+    axes = figure.subplots()
     axes.plot(*zip(*rows, strict=True), linewidth=0.8)
     axes.set(xlabel="million tokens", ylabel="weighted training loss (nats)", yscale="log")
     axes.grid(alpha=0.3)
-    figure.tight_layout()
     figure.savefig(file)
-    plt.close(figure)
 
 
 def table(rows: list[Measurement]) -> str:
@@ -73,13 +71,17 @@ def write_card(recipe: Recipe, folder: Path) -> Path:
         "transformers": transformers.__version__,
         "python": platform.python_version(),
     }
-    measured = {**facts, "measured": [{"what": r.what, "value": r.value, "chance": r.chance, "count": r.count} for r in rows]}
+    measured = {
+        **facts,
+        "measured": [{"what": r.what, "value": r.value, "chance": r.chance, "count": r.count} for r in rows],
+    }
     (final / "measured.json").write_text(json.dumps(measured, indent=2) + "\n")
     about = textwrap.fill(" ".join(inspect.getdoc(type(recipe)).split()), 110)  # type: ignore[union-attr]
     listed = "\n".join(f"- {k}: {v:,}" if isinstance(v, int) else f"- {k}: {v}" for k, v in facts.items())
     text = (
         f"---\nlibrary_name: transformers\nlicense: apache-2.0\n---\n\n# {recipe.name}\n\n{about}\n\n"
-        f"Load it with `saccade.zoo.load({recipe.name!r})`; make it with `python -m saccade.zoo train {recipe.name}`.\n\n"
+        f"Load it with `saccade.zoo.load({recipe.name!r})`; "
+        f"make it with `python -m saccade.zoo train {recipe.name}`.\n\n"
         f"## Training\n\n{listed}\n\n![training loss](loss.png)\n\n"
         f"## What it does\n\nGreedy replies to fresh examples that training never saw.\n\n{table(rows)}\n"
     )
@@ -100,5 +102,7 @@ def publish(recipe: Recipe, folder: Path) -> Path:
         shutil.copy(snapshot.parent / "config.json", place)
     size = sum(p.stat().st_size for p in target.rglob("*.safetensors"))
     if size > LIMIT:
-        raise ZooError(f"{recipe.name} takes {size / 2**20:.1f} MiB of weights, more than {LIMIT // 2**20}: make it smaller")
+        raise ZooError(
+            f"{recipe.name} takes {size / 2**20:.1f} MiB of weights, more than {LIMIT // 2**20}: make it smaller"
+        )
     return target

@@ -16,16 +16,28 @@ from torch.nn import functional as F
 from saccade.zoo.recipe import Batch, Measurement, Schedule, ZooError
 from saccade.zoo.tokenizers import byte_pair_tokenizer
 
-LEFT_OUT = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "ensurepip", "__pycache__"}
+LEFT_OUT = {
+    "test",
+    "tests",
+    "site-packages",
+    "dist-packages",
+    "idlelib",
+    "lib2to3",
+    "turtledemo",
+    "ensurepip",
+    "__pycache__",
+}
 
 
 @lru_cache(maxsize=1)
 def sources() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Texts of the standard library that runs this, for training and (every twentieth file) held out; tests are left out."""
+    """Texts of the running Python's standard library, without its tests: for training, and every twentieth held out."""
     root = Path(sysconfig.get_paths()["stdlib"])
     files = sorted(p for p in root.rglob("*.py") if not LEFT_OUT & set(p.relative_to(root).parts))
     if len(files) < 100:
-        raise ZooError(f"only {len(files)} source files under {root}: this Python ships without its standard library's source")
+        raise ZooError(
+            f"only {len(files)} source files under {root}: this Python ships without its standard library's source"
+        )
     texts = [p.read_text(encoding="utf-8", errors="replace") for p in files]
     return tuple(t for i, t in enumerate(texts) if i % 20), tuple(texts[::20])
 
@@ -34,8 +46,8 @@ def sources() -> tuple[tuple[str, ...], tuple[str, ...]]:
 class Coder:
     """Six layers, eight heads over four, 3 M parameters, byte-level BPE of 2,048 tokens.
 
-    Windows of `length` tokens at random places of the Python standard library's source (the version that runs the recipe, without tests); every
-    twentieth file is held out. Every token counts alike.
+    Windows of `length` tokens at random places of the Python standard library's source (the version that runs the
+    recipe, without tests); every twentieth file is held out. Every token counts alike.
     """
 
     name: str = "coder"
@@ -80,7 +92,9 @@ class Coder:
 
     def windows(self, rng: random.Random, count: int, length: int, held_out: bool, tokenizer: Any) -> torch.Tensor:
         stream = self.stream(held_out, tokenizer)
-        return torch.stack([stream[at : at + length] for at in (rng.randrange(len(stream) - length) for _ in range(count))])
+        return torch.stack(
+            [stream[at : at + length] for at in (rng.randrange(len(stream) - length) for _ in range(count))]
+        )
 
     def pool(self, number: int, progress: float, tokenizer: Any) -> list[Batch]:
         rng = random.Random(f"coder/{self.seed}/{number}")

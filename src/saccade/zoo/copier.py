@@ -22,10 +22,11 @@ HELD_OUT = "copier/held-out"
 class Copier:
     """Two layers of eight heads and no feed-forward, on sequences in which a segment occurs twice.
 
-    The architecture is Llama's with feed-forward layers of width 1 whose weights are zero and stay zero: the blocks compute attention and nothing else.
-    A sequence of `length` symbols is drawn from one fixed table of successors (four likely successors a symbol, `habit` of the
-    probability) or, one time in two, uniformly; then a segment of it, 8 to 40 symbols long, is written over a later place. What the table does not tell can
-    only be foretold by induction. Checkpoints are kept at shares (i/19)² of the token budget, i = 0 to 19.
+    The architecture is Llama's with feed-forward layers of width 1 whose weights are zero and stay zero: the blocks
+    compute attention and nothing else. A sequence of `length` symbols is drawn from one fixed table of successors (four
+    likely successors a symbol, `habit` of the probability) or, one time in two, uniformly; then a segment of it, 8 to
+    40 symbols long, is written over a later place. What the table does not tell can only be foretold by induction.
+    Checkpoints are kept at shares (i/19)² of the token budget, i = 0 to 19.
     """
 
     name: str = "copier"
@@ -69,7 +70,7 @@ class Copier:
         return {i: rng.sample(range(self.alphabet), 4) for i in range(self.alphabet)}
 
     def sequence(self, rng: random.Random, table: Mapping[int, list[int]]) -> tuple[list[int], list[bool]]:
-        """Symbols, and which of them repeat what followed the same symbol before (the first of the copy is not foretold)."""
+        """Symbols, and which of them induction foretells: all of the copy but its first."""
         habit = self.habit if rng.random() < 0.5 else 0.0
         out = [rng.randrange(self.alphabet)]
         while len(out) < self.length:
@@ -94,7 +95,7 @@ class Copier:
         return [self.draw(rng, self.rows, tokenizer)[0] for _ in range(8)]
 
     def losses(self, model: Any, tokenizer: Any, count: int) -> tuple[float, float, float]:
-        """Mean loss on copied and on other tokens in nats, and the share of copied tokens foretold, on held-out sequences."""
+        """Held-out: mean loss in nats on copied and on other tokens, and the share of copied tokens foretold."""
         batch, copied = self.draw(random.Random(HELD_OUT), count, tokenizer)
         logits = model(input_ids=batch.ids.to(model.device)).logits[:, :-1].float().cpu()
         losses = F.cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none").view(count, -1)

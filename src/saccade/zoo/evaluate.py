@@ -11,7 +11,9 @@ from saccade.tasks import Example, Task
 
 
 @torch.no_grad()
-def replies(model: Any, tokenizer: Any, examples: Sequence[Example], max_new_tokens: int = 8, batch: int = 32) -> list[str]:
+def replies(
+    model: Any, tokenizer: Any, examples: Sequence[Example], max_new_tokens: int = 8, batch: int = 32
+) -> list[str]:
     """Greedy replies through the chat template, batched with left padding, longest first."""
     order = sorted(range(len(examples)), key=lambda i: -sum(map(len, examples[i].contents)))
     out = [""] * len(examples)

@@ -40,7 +40,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A row of a card: what was measured, its value, the level of chance where there is one, and on how many examples."""
+    """A row of a card: what was measured, its value, on how many examples, and the level of chance if any."""
 
     what: str
     value: float
@@ -51,10 +51,14 @@ class Measurement:
 class Recipe(Protocol):
     """What makes a model of the zoo. Its class docstring is the data recipe that the card prints."""
 
-    name: str
-    schedule: Schedule
-    snapshots: int
-    seed: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def snapshots(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
 
     def tokenizer(self) -> Any: ...
     def model(self, tokenizer: Any) -> Any: ...

@@ -31,7 +31,8 @@ def path(name: str, checkpoint: int | None = None) -> Path:
 def load(name: str, checkpoint: int | None = None, dtype: str = "float32") -> tuple[Any, Any]:
     """A shipped model, in evaluation mode, and its tokenizer; needs no network.
 
-    Weights are stored in bfloat16 and computed in `dtype`. `checkpoint` picks one of the states kept while training (`copier` has 20).
+    Weights are stored in bfloat16 and computed in `dtype`. `checkpoint` picks one of the states kept while training
+    (`copier` has 20).
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -18,7 +18,7 @@ CHAT_TEMPLATE = (
 
 
 def word_tokenizer(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer that knows exactly these words; marks such as `.` are words of their own, with or without a space before.
+    """A tokenizer that knows exactly these words; marks such as `.` are words, with or without a space before.
 
     >>> tok = word_tokenizer(["the", "sky", "is", "blue", "."])
     >>> tok.tokenize("the sky is blue."), tok.decode(tok("the sky is blue.")["input_ids"])

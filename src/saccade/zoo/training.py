@@ -39,7 +39,8 @@ def loss_of(logits: Tensor, batch: Batch) -> Tensor:
 
 def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for embeddings, norms and biases."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     trained = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
     for name, parameter in trained:
         (matrices if parameter.ndim == 2 and "embed" not in name and "head" not in name else others).append(parameter)
@@ -135,6 +136,8 @@ class Run:
                 if minutes is not None and now - began > 60 * minutes:
                     self.save()
                     return False
+        if running:
+            self.log(loss=sum(running) / len(running))
         self.snapshot()
         self.save()
         self.probe()

@@ -20,6 +20,6 @@ from saccade.tasks.algorithmic.walls import Walls
 from saccade.tasks.algorithmic.words import Words
 
 __all__ = [
-    "MQAR", "Bursts", "Counting", "FindBlock", "FlipFlop", "Hops", "Induction", "Missing", "Needle", "Parity", "RandomAccess",
-    "Regression", "SelectiveCopy", "Typoglycemia", "Variables", "Walls", "Words", "symbols",
+    "MQAR", "Bursts", "Counting", "FindBlock", "FlipFlop", "Hops", "Induction", "Missing", "Needle", "Parity",
+    "RandomAccess", "Regression", "SelectiveCopy", "Typoglycemia", "Variables", "Walls", "Words", "symbols",
 ]  # fmt: skip

@@ -16,10 +16,10 @@ from saccade.tasks.task import register
 class Bursts(ChoiceTask):
     """Pairs of item and label, then an item; label it from the weights or from the context (Reddy [247]).
 
-    Items are one of `variants` spellings of one of `classes`, drawn with rank-frequency exponent `zipf`. Class c has label c mod `labels` everywhere, so it can
-    be learnt in weights, unless `novel`, which deals the labels anew in every example, so that only the context tells. The item's
-    class occurs `burst` times in the context (0: the context does not help). Difficulty: 2, 4, 8, 16, 32 pairs.
-    Span `gold`: the labels of the item's class in the context.
+    Items are one of `variants` spellings of one of `classes`, drawn with rank-frequency exponent `zipf`. Class c has
+    label c mod `labels` everywhere, so it can be learnt in weights, unless `novel`, which deals the labels anew in
+    every example, so that only the context tells. The item's class occurs `burst` times in the context (0: the context
+    does not help). Difficulty: 2, 4, 8, 16, 32 pairs. Span `gold`: the labels of the item's class in the context.
     """
 
     name: ClassVar[str] = "algorithmic/bursts"
@@ -41,7 +41,7 @@ class Bursts(ChoiceTask):
 
     @property
     def pairs(self) -> int:
-        return 2**self.difficulty
+        return 1 << self.difficulty
 
     def build(self, rng: random.Random) -> Example:
         weights = [(rank + 1) ** -self.zipf for rank in range(self.classes)]

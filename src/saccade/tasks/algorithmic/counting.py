@@ -14,7 +14,9 @@ from saccade.tasks.task import register
 @register
 @dataclass(frozen=True, kw_only=True)
 class Counting(ChoiceTask):
-    """Steps `set x`, `raise x` and `pass`; then `read x` asks how often x was raised since it was last set, 0 to `top` [76].
+    """How often was a variable raised since it was last set, 0 to `top`? [76]
+
+    The steps are `set x`, `raise x` and `pass`; `read x` asks.
 
     Difficulty: 8, 16, 32, 64, 128 steps. Spans `reset` (the last `set x`) and `gold` (the `raise x` after it, if any).
     """
@@ -27,7 +29,7 @@ class Counting(ChoiceTask):
     top: int = 9
 
     def build(self, rng: random.Random) -> Example:
-        total = 2 ** (self.difficulty + 2)
+        total = 4 << self.difficulty
         names = rng.sample(symbols(26), self.variables)
         asked = names[0]
         count = rng.randint(0, min(self.top, total - 1))

@@ -16,8 +16,8 @@ from saccade.tasks.task import Task, register
 class FindBlock(Task):
     """Blocks of random letters, then a few letters that only one block holds all of; answer that block [286].
 
-    One key vector does not suffice to tell it: several letters must be found together. `target` is "all", "first" or "last" letter of the block.
-    Difficulty: 4, 8, 16, 32, 64 blocks of `size` letters. Span `gold`: the block.
+    One key vector does not suffice to tell it: several letters must be found together. `target` is "all", "first" or
+    "last" letter of the block. Difficulty: 4, 8, 16, 32, 64 blocks of `size` letters. Span `gold`: the block.
     """
 
     name: ClassVar[str] = "algorithmic/find_block"
@@ -38,8 +38,8 @@ class FindBlock(Task):
         letters = CONSONANTS + VOWELS
         own = rng.sample(letters, self.size)
         wanted = rng.sample(own, self.asked)
-        blocks = []
-        while len(blocks) < 2 ** (self.difficulty + 1) - 1:
+        blocks: list[list[str]] = []
+        while len(blocks) < (2 << self.difficulty) - 1:
             block = rng.sample(letters, self.size)
             if not set(wanted) <= set(block):
                 blocks.append(block)
@@ -54,10 +54,10 @@ class FindBlock(Task):
         return script.plain(answer, choices=tuple(map(tuple, blocks)), blocks=len(blocks))
 
     def guess(self, example: Example, rng: random.Random) -> str:
-        block = rng.choice(example.meta["choices"])
+        block: tuple[str, ...] = rng.choice(example.meta["choices"])
         return {"all": " ".join(block), "first": block[0], "last": block[-1]}[self.target]
 
     @property
     def chance(self) -> float:
-        n = 2 ** (self.difficulty + 1)
+        n = 2 << self.difficulty
         return 1 / n if self.target == "all" else 1 / n + (n - 1) / n / len(CONSONANTS + VOWELS)

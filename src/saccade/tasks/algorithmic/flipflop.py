@@ -14,10 +14,10 @@ from saccade.tasks.task import register
 @register
 @dataclass(frozen=True, kw_only=True)
 class FlipFlop(ChoiceTask):
-    """Steps `w b` (write), `i b` (ignore) and `r b` (read), where a read repeats the bit written last (Liu et al. [178]).
+    """Steps `w b` (write), `i b` (ignore) and `r b` (read: repeat the bit written last) (Liu et al. [178]).
 
-    Starts with a write and ends with `r`; `ignore` is the share of ignored steps, the others being writes and reads alike.
-    Difficulty: 8, 16, 32, 64, 128 steps. Spans `write` and `gold` (its bit).
+    Starts with a write and ends with `r`; `ignore` is the share of ignored steps, the others being writes and reads
+    alike. Difficulty: 8, 16, 32, 64, 128 steps. Spans `write` and `gold` (its bit).
     """
 
     name: ClassVar[str] = "algorithmic/flipflop"
@@ -26,7 +26,7 @@ class FlipFlop(ChoiceTask):
     ignore: float = 0.8
 
     def build(self, rng: random.Random) -> Example:
-        steps = 2 ** (self.difficulty + 2)
+        steps = 4 << self.difficulty
         rest = (1 - self.ignore) / 2
         kinds = ["w", *rng.choices("wir", (rest, self.ignore, rest), k=steps - 2)]
         last = max(i for i, k in enumerate(kinds) if k == "w")

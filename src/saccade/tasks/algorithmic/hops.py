@@ -16,8 +16,9 @@ from saccade.tasks.task import register
 class Hops(ChoiceTask):
     """Pairs `a > b` in random order and a start; answer the symbol reached after a number of steps [169].
 
-    Each step is one lookup, so the difficulty (1 to 5 steps) sets how many attention layers must be stacked. As many chains of the
-    same length as `chains` says stand beside each other; all symbols differ. Span `gold`: the pairs on the way.
+    Each step is one lookup, so the difficulty (1 to 5 steps) sets how many attention layers must be stacked. As many
+    chains of the same length as `chains` says stand beside each other; all symbols differ. Span `gold`: the pairs on
+    the way.
     """
 
     name: ClassVar[str] = "algorithmic/hops"

@@ -14,9 +14,10 @@ from saccade.tasks.task import register
 @register
 @dataclass(frozen=True, kw_only=True)
 class Induction(ChoiceTask):
-    """A segment of distinct random symbols, then the beginning of the same segment again: [A][B] ... [A] → [B] (Olsson et al. [211]).
+    """A segment of distinct random symbols, then its beginning again: [A][B] ... [A] → [B] (Olsson et al. [211]).
 
-    Difficulty: segments of 4, 8, 16, 32, 48 symbols. Spans `source` (the earlier occurrence of the last symbol) and `gold` (what followed it).
+    Difficulty: segments of 4, 8, 16, 32, 48 symbols. Spans `source` (the earlier occurrence of the last symbol) and
+    `gold` (what followed it).
     """
 
     name: ClassVar[str] = "algorithmic/induction"

@@ -24,7 +24,7 @@ class Missing(ChoiceTask):
 
     @property
     def top(self) -> int:
-        return 2 ** (self.difficulty + 2)
+        return 4 << self.difficulty
 
     def build(self, rng: random.Random) -> Example:
         numbers = [str(i) for i in range(1, self.top + 1)]

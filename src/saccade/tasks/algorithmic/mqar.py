@@ -16,8 +16,9 @@ from saccade.tasks.task import register
 class MQAR(ChoiceTask):
     """Pairs of key and value, then keys again, each to be followed by its value (Arora et al. [242]).
 
-    The prompt ends at the last key asked for; the `queries` - 1 before it carry their values. Difficulty: 4, 8, 16, 32, 64 pairs.
-    Keys and values come from two disjoint halves of the alphabet. Spans `key` and `gold` (its value) in the list of pairs.
+    The prompt ends at the last key asked for; the `queries` - 1 before it carry their values. Difficulty: 4, 8, 16, 32,
+    64 pairs. Keys and values come from two disjoint halves of the alphabet. Spans `key` and `gold` (its value) in the
+    list of pairs.
     """
 
     name: ClassVar[str] = "algorithmic/mqar"
@@ -28,7 +29,7 @@ class MQAR(ChoiceTask):
 
     @property
     def pairs(self) -> int:
-        return 2 ** (self.difficulty + 1)
+        return 2 << self.difficulty
 
     def build(self, rng: random.Random) -> Example:
         half = self.alphabet // 2

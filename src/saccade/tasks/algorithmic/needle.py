@@ -12,11 +12,17 @@ from saccade.tasks.example import Example, Script
 from saccade.tasks.task import Task, register
 
 HAY = (
-    "The ferry was late and nobody minded.", "A kettle hissed in the back room.", "Rain had washed the chalk from the pavement.",
-    "They counted the sheep twice and got two answers.", "The clock above the bakery had stopped at noon.",
-    "Someone had left a bicycle against the wall.", "Fog came up the valley before breakfast.",
-    "The old map showed a road that was not there.", "Her brother kept bees behind the school.", "It was too warm for a coat.",
-)  # fmt: skip
+    "The ferry was late and nobody minded.",
+    "A kettle hissed in the back room.",
+    "Rain had washed the chalk from the pavement.",
+    "They counted the sheep twice and got two answers.",
+    "The clock above the bakery had stopped at noon.",
+    "Someone had left a bicycle against the wall.",
+    "Fog came up the valley before breakfast.",
+    "The old map showed a road that was not there.",
+    "Her brother kept bees behind the school.",
+    "It was too warm for a coat.",
+)
 
 
 @register
@@ -24,9 +30,9 @@ HAY = (
 class Needle(Task):
     """Sentences that give a number for a key, hidden in idle prose; answer the number or numbers of one key.
 
-    `keys` > 1 adds needles of other keys, `values` > 1 gives the key asked for several numbers, all of which are wanted: the
-    single, multi-key and multi-value families of the RULER benchmark. `depth` places the (first) needle, 0 start to 1 end.
-    Difficulty: 10, 30, 100, 300, 1000 sentences. Spans `gold` (needles), `value` (their numbers).
+    `keys` > 1 adds needles of other keys, `values` > 1 gives the key asked for several numbers, all of which are
+    wanted: the single, multi-key and multi-value families of the RULER benchmark. `depth` places the (first) needle, 0
+    start to 1 end. Difficulty: 10, 30, 100, 300, 1000 sentences. Spans `gold` (needles), `value` (their numbers).
     """
 
     name: ClassVar[str] = "algorithmic/needle"
@@ -40,7 +46,9 @@ class Needle(Task):
         total = {1: 10, 2: 30, 3: 100, 4: 300, 5: 1000}[self.difficulty]
         keys = rng.sample(symbols(200), self.keys)
         numbers = [str(n) for n in rng.sample(range(10000, 100000), self.keys - 1 + self.values)]
-        needles = [(keys[0], n) for n in numbers[: self.values]] + list(zip(keys[1:], numbers[self.values :], strict=True))
+        needles = [(keys[0], n) for n in numbers[: self.values]] + list(
+            zip(keys[1:], numbers[self.values :], strict=True)
+        )
         places = [rng.randrange(total + 1) for _ in needles]
         if self.depth is not None:
             places[0] = round(self.depth * total)

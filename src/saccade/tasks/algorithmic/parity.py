@@ -14,13 +14,17 @@ from saccade.tasks.task import register
 @register
 @dataclass(frozen=True, kw_only=True)
 class Parity(ChoiceTask):
-    """Is the number of ones even or odd? [300]. Difficulty: up to 8, 16, 32, 64, 128 bits, at least half as many. Span `gold`: the ones."""
+    """Is the number of ones even or odd? [300]
+
+    Difficulty: up to 8, 16, 32, 64, 128 bits, at least half as many. Span `gold`: the ones.
+
+    """
 
     name: ClassVar[str] = "algorithmic/parity"
     papers: ClassVar[tuple[int, ...]] = (300,)
 
     def build(self, rng: random.Random) -> Example:
-        longest = 2 ** (self.difficulty + 2)
+        longest = 4 << self.difficulty
         bits = rng.choices("01", k=rng.randint(longest // 2, longest))
         script = Script()
         for bit in bits:

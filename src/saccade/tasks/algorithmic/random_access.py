@@ -16,8 +16,8 @@ from saccade.tasks.task import register
 class RandomAccess(ChoiceTask):
     """An array of symbols and an index from 0; answer the element [300].
 
-    With `labelled` every element follows its index, so that the content says the address and access by index is not needed.
-    Difficulty: 8, 16, 32, 64, 128 elements. Span `gold`: the element.
+    With `labelled` every element follows its index, so that the content says the address and access by index is not
+    needed. Difficulty: 8, 16, 32, 64, 128 elements. Span `gold`: the element.
     """
 
     name: ClassVar[str] = "algorithmic/random_access"
@@ -27,7 +27,7 @@ class RandomAccess(ChoiceTask):
     labelled: bool = False
 
     def build(self, rng: random.Random) -> Example:
-        items = rng.choices(symbols(self.alphabet), k=2 ** (self.difficulty + 2))
+        items = rng.choices(symbols(self.alphabet), k=4 << self.difficulty)
         index = rng.randrange(len(items))
         script = Script()
         for i, item in enumerate(items):

@@ -18,9 +18,9 @@ from saccade.tasks.task import Task, register
 class Regression(Task):
     """Pairs x → y with y = w·x + noise, then an x; answer its y [330].
 
-    w ~ N(0, I/d) is new in every example, x ~ N(0, I). A reply counts within `tolerance` standard deviations of y (its standard deviation is 1).
-    Difficulty: d = 1, 2, 3, 5, 8 with `ratio`·d pairs. meta holds the exact `x` [n+1, d] and `y` [n+1]; the text rounds to two
-    places. Span `pairs`: the demonstrations.
+    w ~ N(0, I/d) is new in every example, x ~ N(0, I). A reply counts within `tolerance` standard deviations of y (its
+    standard deviation is 1). Difficulty: d = 1, 2, 3, 5, 8 with `ratio`·d pairs. meta holds the exact `x` [n+1, d] and
+    `y` [n+1]; the text rounds to two places. Span `pairs`: the demonstrations.
     """
 
     name: ClassVar[str] = "algorithmic/regression"
@@ -68,7 +68,7 @@ class Regression(Task):
 
     @property
     def chance(self) -> float:
-        """E erf(tolerance / (2·s)), s² = |x|²/d: two independent normals of deviation s lie within the tolerance; 2,000 draws of x."""
+        """Mean of erf(tolerance / 2s), s² = |x|²/d, over 2,000 draws of x: two normals of deviation s agree."""
         x = np.random.default_rng(0).normal(size=(2000, self.width))
         spread = np.linalg.norm(x, axis=1) / math.sqrt(self.width)
         return float(np.mean([math.erf(self.tolerance / (2 * s)) for s in spread]))

@@ -45,4 +45,4 @@ class SelectiveCopy(Task):
 
     @property
     def chance(self) -> float:
-        return self.alphabet**-self.count
+        return float(self.alphabet**-self.count)

@@ -28,4 +28,4 @@ class ChoiceTask(Task):
     """A task whose random baseline draws from `meta["choices"]`."""
 
     def guess(self, example: Example, rng: random.Random) -> str:
-        return rng.choice(example.meta["choices"])
+        return str(rng.choice(example.meta["choices"]))

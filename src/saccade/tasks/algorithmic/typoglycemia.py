@@ -31,8 +31,9 @@ SENTENCES = {
 class Typoglycemia(ChoiceTask):
     """A sentence with one scrambled word; answer the word meant [105].
 
-    The first and last letter stay. `share` of the inner letters change places (default by difficulty: 0.2 to 1). With `context=False` the sentence
-    says nothing: only the form of the word is left. Spans `scrambled` and `context` (the rest of the sentence).
+    The first and last letter stay. `share` of the inner letters change places (default by difficulty: 0.2 to 1). With
+    `context=False` the sentence says nothing: only the form of the word is left. Spans `scrambled` and `context` (the
+    rest of the sentence).
     """
 
     name: ClassVar[str] = "algorithmic/typoglycemia"

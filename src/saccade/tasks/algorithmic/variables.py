@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from saccade.tasks.algorithmic.needle import HAY
@@ -15,9 +16,10 @@ from saccade.tasks.task import Task, register
 @register
 @dataclass(frozen=True, kw_only=True)
 class Variables(Task):
-    """Chains of assignments scattered in idle prose; name all variables that hold the given number (RULER's variable tracking).
+    """Assignments scattered in idle prose; name all variables that hold a number (RULER's variable tracking).
 
-    `chains` chains of `hops` + 1 variables each. Difficulty: 0, 10, 30, 100, 300 sentences of prose. Span `gold`: the chain's assignments.
+    `chains` chains of `hops` + 1 variables each. Difficulty: 0, 10, 30, 100, 300 sentences of prose. Span `gold`: the
+    chain's assignments.
     """
 
     name: ClassVar[str] = "algorithmic/variables"
@@ -30,7 +32,10 @@ class Variables(Task):
         names = [f"X{n}" for n in rng.sample(range(10, 100), self.chains * (self.hops + 1))]
         chains = [names[i :: self.chains] for i in range(self.chains)]
         numbers = [str(n) for n in rng.sample(range(10000, 100000), self.chains)]
-        queues = [[f"Let {c[0]} = {n}."] + [f"Let {b} = {a}." for a, b in zip(c, c[1:], strict=False)] for c, n in zip(chains, numbers, strict=True)]
+        queues = [
+            [f"Let {c[0]} = {n}."] + [f"Let {b} = {a}." for a, b in pairwise(c)]
+            for c, n in zip(chains, numbers, strict=True)
+        ]
         order = [i for i, queue in enumerate(queues) for _ in queue] + [-1] * total
         rng.shuffle(order)
         script = Script()

@@ -38,8 +38,9 @@ GROUPS = {
 class Walls(Task):
     """Sixteen words to sort into four groups of four [81].
 
-    A red herring is a word that would fit another group of the same wall too; difficulty 1 to 5 asks for at least 0, 1, 2, 3, 4 of them. Every wall has
-    exactly one solution. Groups are answered one a line, words parted by commas, in any order. Span `herrings`; meta: `groups`.
+    A red herring is a word that would fit another group of the same wall too; difficulty 1 to 5 asks for at least 0, 1,
+    2, 3, 4 of them. Every wall has exactly one solution. Groups are answered one a line, words parted by commas, in any
+    order. Span `herrings`; meta: `groups`.
     """
 
     name: ClassVar[str] = "algorithmic/walls"

@@ -18,8 +18,8 @@ from saccade.tasks.task import Task, register
 class Words(Task):
     """A long list of words; name the `wanted` that occur most often (RULER's aggregation families).
 
-    `law="common"`: the wanted words occur `often` times each and all others `seldom` times. `law="frequent"`: counts fall as rank^-2.
-    Difficulty: 50, 100, 200, 400, 800 words in all. Span `gold`: the occurrences of the wanted words.
+    `law="common"`: the wanted words occur `often` times each and all others `seldom` times. `law="frequent"`: counts
+    fall as rank^-2. Difficulty: 50, 100, 200, 400, 800 words in all. Span `gold`: the occurrences of the wanted words.
     """
 
     name: ClassVar[str] = "algorithmic/words"

@@ -18,9 +18,9 @@ from saccade.tasks.world.lexicon import lexicon
 class WorldTask(Task):
     """A task written in the synthetic language.
 
-    `forms`: kinds of instruction on the answer's form, one drawn for each example ("plain" is none).
-    `rule_in`: where that instruction stands, "system" or "user" (after the question).
-    `questions`: how many questions a conversation asks; the last one is the example's, the others are answered before it.
+    `forms`: kinds of instruction on the answer's form, one drawn for each example ("plain" is none). `rule_in`: where
+    that instruction stands, "system" or "user" (after the question). `questions`: how many questions a conversation
+    asks; the last one is the example's, the others are answered before it.
     """
 
     forms: tuple[str, ...] = ("plain",)

@@ -19,10 +19,9 @@ CUES = {"none": "", "context": "according to the document", "memory": "from memo
 class Conflict(Reading):
     """A document states another value for a stable fact [324, 352].
 
-    `cue` says which source the question asks for: "context", "memory", or "none" (it does not say). `wanted` says which of
-    the two counts as right when the cue is "none"; `follow` is the share of examples whose answer is the context's
-    when `wanted` is "either" (used for training data).
-    meta: `context_value`, `memory_value`.
+    `cue` says which source the question asks for: "context", "memory", or "none" (it does not say). `wanted` says which
+    of the two counts as right when the cue is "none"; `follow` is the share of examples whose answer is the context's
+    when `wanted` is "either" (used for training data). meta: `context_value`, `memory_value`.
     """
 
     name: ClassVar[str] = "world/conflict"
@@ -55,6 +54,8 @@ class Conflict(Reading):
             source = self.cue if self.cue != "none" else self.wanted
             from_context = rng.random() < self.follow if source == "either" else source == "context"
             question = ", ".join(filter(None, (CUES[self.cue], told.question)))
-            meta = self.ask(script, question, told if from_context else known, self.form_of(rng, form), last=number == len(asked))
+            meta = self.ask(
+                script, question, told if from_context else known, self.form_of(rng, form), last=number == len(asked)
+            )
             meta |= {"context_value": told.value, "memory_value": known.value}
         return script, meta | {"facts": len(facts)}

@@ -50,6 +50,8 @@ class Dialogue(WorldTask):
             fact, last = rng.choice(pair), number == self.questions - 1
             for told in pair:
                 own = told is fact and last
-                script.write("user", told.sentence, *(("gold",) if own else ()), inside={"value": told.value} if own else None)
+                script.write(
+                    "user", told.sentence, *(("gold",) if own else ()), inside={"value": told.value} if own else None
+                )
             meta = self.ask(script, fact.question, fact, self.form_of(rng, form), last=last)
         return script, meta | {"turns": turns, "ruled": form != PLAIN}

@@ -17,11 +17,13 @@ LABELS = ("animal", "food", "tool", "plant")
 @register
 @dataclass(frozen=True, kw_only=True)
 class FewShot(WorldTask):
-    """`wolf: animal. rice: food. oak:` with demonstrations that are true, or false by one fixed permutation of the labels, or random [206, 157].
+    """`wolf: animal. rice: food. oak:` [206, 157].
 
-    `shots` demonstrations (0: by difficulty, 4 to 32) show each label about equally often. The answer is the true label unless
-    `follow`, which makes it the label that the demonstrations imply (equal to the true one where they are true or random).
-    Spans `demonstrations`, `query`. meta: `truth`, `implied`, `demonstrations`.
+    The demonstrations are true, or false by one fixed permutation of the labels, or random.
+
+    `shots` demonstrations (0: by difficulty, 4 to 32) show each label about equally often. The answer is the true label
+    unless `follow`, which makes it the label that the demonstrations imply (equal to the true one where they are true
+    or random). Spans `demonstrations`, `query`. meta: `truth`, `implied`, `demonstrations`.
     """
 
     name: ClassVar[str] = "world/fewshot"

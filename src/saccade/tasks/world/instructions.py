@@ -13,7 +13,9 @@ from saccade.tasks.world.reading import Reading
 @register
 @dataclass(frozen=True, kw_only=True)
 class Instructions(Reading):
-    """The system part says how to answer: in capitals, in another language, with a word before or after, subject first or last [60, 180].
+    """The system part says how to answer [60, 180].
+
+    In capitals, in another language, with a word before or after, subject first or last.
 
     Span `rule` is that sentence. A reply counts when content and form are right.
     """

@@ -16,7 +16,9 @@ from saccade.tasks.world.lexicon import lexicon
 @register
 @dataclass(frozen=True, kw_only=True)
 class Lists(WorldTask):
-    """What are the towns of a land? Three, from the weights (`source="memory"`) or from a document that scatters them ("context") [101].
+    """What are the three towns of a land? [101]
+
+    From the weights (`source="memory"`) or from a document that scatters them ("context").
 
     Any order counts, each town once. In the context they are learnt in order of appearance.
     """
@@ -40,7 +42,9 @@ class Lists(WorldTask):
             lands = rng.sample(lex.strange, self.questions + self.difficulty)
             cities = rng.sample(lex.cities, 3 * len(lands)) if 3 * len(lands) <= len(lex.cities) else []
             if not cities:
-                raise TaskError(f"{len(lands)} lands need more than the {len(lex.cities)} cities there are: lower questions")
+                raise TaskError(
+                    f"{len(lands)} lands need more than the {len(lex.cities)} cities there are: lower questions"
+                )
             towns = {land: tuple(cities[3 * i : 3 * i + 3]) for i, land in enumerate(lands)}
             self.write_document(script, rng, towns, lands[self.questions - 1])
         meta: dict[str, Any] = {}
@@ -63,7 +67,13 @@ class Lists(WorldTask):
                 continue
             town = queues[land].pop(0)
             marks = ("gold",) if land == own else ()
-            script.write("user", f"a town of {land} is {town}.", "document", *marks, inside={"value": town} if land == own else None)
+            script.write(
+                "user",
+                f"a town of {land} is {town}.",
+                "document",
+                *marks,
+                inside={"value": town} if land == own else None,
+            )
 
     @staticmethod
     def render(values: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from saccade.tasks.example import Script
 from saccade.tasks.task import register
 from saccade.tasks.world.base import WorldTask
-from saccade.tasks.world.facts import STABLE, RELATIONS, stable_facts
+from saccade.tasks.world.facts import RELATIONS, STABLE, stable_facts
 from saccade.tasks.world.lexicon import lexicon
 
 

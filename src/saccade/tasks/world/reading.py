@@ -20,10 +20,10 @@ FACTS = {1: 4, 2: 8, 3: 16, 4: 32, 5: 48}
 class Reading(WorldTask):
     """Documents of random facts, then questions.
 
-    `facts`: how many (0: by difficulty, 4 to 48); `per_document`: how many share a document.
-    `position`: where the fact asked for stands, 0 first to 1 last (None: anywhere). `edges` draws it near the ends more often.
-    `stable`: share of the facts that belong to the stable ones. `absent`: share of the questions that have no answer.
-    `injected`: how many sentences inside the documents tell the reader what to do.
+    `facts`: how many (0: by difficulty, 4 to 48); `per_document`: how many share a document. `position`: where the fact
+    asked for stands, 0 first to 1 last (None: anywhere). `edges` draws it near the ends more often. `stable`: share of
+    the facts that belong to the stable ones. `absent`: share of the questions that have no answer. `injected`: how many
+    sentences inside the documents tell the reader what to do.
     """
 
     facts: int = 0
@@ -78,12 +78,21 @@ class Reading(WorldTask):
         injections = {rng.randrange(1, len(facts)): text for text in self.injections(rng)}
         own = asked[-1] if asked else -1
         for i, fact in enumerate(facts):
-            document = ("document", *(("gold_document",) if own >= 0 and i // self.per_document == own // self.per_document else ()))
+            document = (
+                "document",
+                *(("gold_document",) if own >= 0 and i // self.per_document == own // self.per_document else ()),
+            )
             if i % self.per_document == 0:
                 script.write("user", f"document {i // self.per_document + 1}:", *document)
             if i in injections:
                 script.write("user", injections[i], "injection", *document)
-            script.write("user", fact.sentence, *document, *(("gold",) if i == own else ()), inside={"value": fact.value} if i == own else None)
+            script.write(
+                "user",
+                fact.sentence,
+                *document,
+                *(("gold",) if i == own else ()),
+                inside={"value": fact.value} if i == own else None,
+            )
         return " ".join(injections.values())
 
     def compose(self, rng: random.Random) -> tuple[Script, dict[str, Any]]:

@@ -16,7 +16,9 @@ from saccade.tasks.world.reading import Reading
 @register
 @dataclass(frozen=True, kw_only=True)
 class Years(Reading):
-    """Who ruled in 1970? From the weights (`source="memory"`: stable rulers) or from a document of dated facts ("context") [135].
+    """Who ruled in 1970? [135]
+
+    From the weights (`source="memory"`: stable rulers) or from a document of dated facts ("context").
 
     Span `year` is the year in the question.
     """
