@@ -1,5 +1,6 @@
 """See, steer and swap attention in any transformer, at the speed of the fused kernel."""
 
+from . import heads, steer
 from .core.attention import Result, attention
 from .core.edits import (
     Bias,
@@ -30,4 +31,5 @@ from .core.errors import (
 from .core.measures import Distance, Entropy, LogSumExp, Mass, Measure, Pooled, Received, Rows, TopK
 from .core.sites import Site
 from .core.spans import Spans
+from .heads import HeadSet
 from .hosts import attach

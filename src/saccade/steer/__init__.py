@@ -1,0 +1,19 @@
+"""Steering language models at inference, one paper a file. Each method stands wherever an edit can."""
+
+from .pasta import PASTA
+from .split_softmax import SplitSoftmax
+from .target_share import TargetShare
+from .zero_tuning import Profile, Tuned, ZeroTuning
+
+
+def methods() -> tuple[type, ...]:
+    """Every steering method.
+
+    Example:
+        >>> [method.__name__ for method in methods()]
+        ['PASTA', 'SplitSoftmax', 'TargetShare', 'ZeroTuning']
+    """
+    return (PASTA, SplitSoftmax, TargetShare, ZeroTuning)
+
+
+__all__ = ["PASTA", "Profile", "SplitSoftmax", "TargetShare", "Tuned", "ZeroTuning", "methods"]
