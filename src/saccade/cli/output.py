@@ -1,0 +1,55 @@
+"""Consoles, JSON, and a sign of life while something takes long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+SHADES = ("#eef4fb", "#c6dbef", "#9ecae1", "#6baed6", "#3182bd", "#08519c")
+LEVELS = " ▁▂▃▄▅▆▇█"
+
+
+def console() -> Console:
+    """Standard output."""
+    return Console()
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output, whatever its width."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Progress]:
+    """A bar on standard error while the body runs; it leaves nothing behind. Advance it with ``advance(0)``."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors(), transient=True) as bar:
+        bar.add_task(what, total=total)
+        yield bar
+
+
+def shade(share: float) -> str:
+    """A rich style for a share in [0, 1]: the more, the darker."""
+    index = min(int(share * len(SHADES)), len(SHADES) - 1)
+    return f"{'white' if index > 3 else 'black'} on {SHADES[index]}"
+
+
+def level(share: float) -> str:
+    """A block character for a share in [0, 1], for terminals without colour.
+
+    Example:
+        >>> level(0.0), level(0.5), level(1.0)
+        (' ', '▄', '█')
+    """
+    return LEVELS[min(int(share * len(LEVELS)), len(LEVELS) - 1)]
