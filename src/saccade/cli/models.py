@@ -164,6 +164,15 @@ def prompt_of(loaded: Loaded, text: str, spans: dict[str, Any], chat: bool) -> P
     return prompt
 
 
+def run(loaded: Loaded, prompt: Prompt) -> None:
+    """One forward pass over a prompt; a decoder that reads an encoder gets its first token."""
+    extra = {}
+    if loaded.host.encoder_decoder:
+        start = loaded.host.model.config.decoder_start_token_id
+        extra = {"decoder_input_ids": prompt.input_ids.new_full((1, 1), start)}
+    loaded.host(prompt, **extra)
+
+
 def spans_of(written: list[str]) -> dict[str, Any]:
     """Spans from ``name=substring``; a name given several times is the union.
 

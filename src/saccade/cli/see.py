@@ -133,7 +133,7 @@ def measure(
     weights = torch.zeros(rows.shape)
     weights[rows] = 1 / int(rows.sum())
     with torch.no_grad(), lm.watch(sc.Mass(), sc.Entropy(), sc.Distance(), sites=[one.name for one in chosen]) as seen:
-        _run(loaded, prompt)
+        models.run(loaded, prompt)
     read = [one for one in chosen if one.name in seen["entropy"].sites and _fits(seen, one.name, rows)]
     if not read:
         raise SiteError("none of the chosen sites reads the tokens of the text.")
@@ -141,7 +141,7 @@ def measure(
     strip_site = site or read[-1].name
     lm.site(strip_site)
     with torch.no_grad(), lm.watch(sc.Received(weights.to(lm.model.device)), sites=strip_site) as received:
-        _run(loaded, prompt)
+        models.run(loaded, prompt)
     strip = received["received"].site(strip_site)[0]  # type: ignore[index]
     strip = strip[_heads(lm.site(strip_site), heads)].mean(0)
     if strip.shape[0] != len(prompt.tokens[0]):
@@ -180,14 +180,6 @@ def as_table(reading: Reading) -> str:
             masses = (head.mass[name] for name in names)
             writer.writerow([one.site, one.layer, head.head, head.entropy, head.distance, *masses])
     return out.getvalue()
-
-
-def _run(loaded: models.Loaded, prompt: Prompt) -> None:
-    extra = {}
-    if loaded.host.encoder_decoder:
-        start = loaded.host.model.config.decoder_start_token_id
-        extra = {"decoder_input_ids": prompt.input_ids.new_full((1, 1), start)}
-    loaded.host(prompt, **extra)
 
 
 def _rows(prompt: Prompt, query: str) -> Tensor:
