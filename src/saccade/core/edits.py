@@ -256,7 +256,15 @@ def flatten(items: Sequence[Edit | Recipe]) -> list[Edit]:
     """
     edits: list[Edit] = []
     for item in items:
-        edits.extend(flatten(item.edits()) if isinstance(item, Recipe) else [item])
+        if isinstance(item, Recipe):
+            edits.extend(flatten(item.edits()))
+        elif isinstance(item, Edit):
+            edits.append(item)
+        else:
+            raise EditError(
+                f"{item!r} is not an edit; use Scale, Bias, Mask, Temper, Reallocate, ScaleValues, ScaleHeads, Shift, "
+                "Rewrite, or a method with edits()."
+            )
     return edits
 
 
