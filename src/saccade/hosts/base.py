@@ -18,11 +18,12 @@ from saccade.core.spans import Spans
 
 from . import axes
 from .call import Call
-from .localise import at_row, check_names, edit_here, measure_here, shown_by
+from .localise import at_row, check_names, edit_here, measure_here, reach, shown_by
+from .plan import ModelPlan, plan_site
 from .report import Effect, Reading, Seen
 from .session import Frame, frames_of, open_frames, opened, run_of
 
-PROBE = "probe"
+PROBE = "probe of the edit"
 UNKNOWN = 2**16
 SpansLike = Spans | Mapping[str, Spans] | None
 
@@ -56,7 +57,9 @@ class Host:
         raise SiteError(f"there is no site {name!r}; the sites are {[site.name for site in self.sites]}.")
 
     @contextmanager
-    def steer(self, *items: Edit | Recipe, spans: SpansLike = None, decoder_spans: Spans | None = None) -> Iterator[Effect]:
+    def steer(
+        self, *items: Edit | Recipe, spans: SpansLike = None, decoder_spans: Spans | None = None
+    ) -> Iterator[Effect]:
         """Edit attention in the body, in this thread.
 
         Args:
@@ -123,6 +126,22 @@ class Host:
     def site_of(self, module: nn.Module) -> Site | None:
         """The site that a module is, if it is one of this host's."""
         raise NotImplementedError
+
+    def plan(
+        self, edits: Sequence[Edit | Recipe] = (), measures: Sequence[Measure] = (), length: int = 1024
+    ) -> ModelPlan:
+        """Which engine each site would take for one sample of ``length`` tokens, what it would cost, and why."""
+        if length < 1:
+            raise EditError(f"a plan needs at least one token, found length={length}.")
+        todo = flatten(edits)
+        for edit in todo:
+            self._check_at(edit)
+        sites = [site for site in self.sites if site.heads]
+        return ModelPlan({s.name: plan_site(s, *self._shape(s), todo, measures, length) for s in sites}, length)
+
+    def _shape(self, site: Site) -> tuple[int, bool]:
+        """Width of the heads of a site, and whether it is causal."""
+        return 64, False
 
     def detach(self) -> None:
         """Let the model go. Nothing of Saccade stays in it."""
@@ -237,17 +256,17 @@ class _Work:
             if frame.effect is None or frame.replay:
                 continue
             found = frame.effect.edits[index]
-            if rows and self.call.site.name not in found.masses and getattr(edit, "span", None) is not None:
+            if rows and spans is not None and self.call.site.name not in found.masses and reach(edit) is not None:
                 found.masses[self.call.site.name] = self._probe(frame, edit, spans)
             found.calls += bool(rows)
             found.rows += rows
         for frame, measure, here, view in self.measures:
             if frame.seen is None or frame.replay:
                 continue
-            names = shown_by(measure, view) if hasattr(measure, "edited") else ()
+            names = shown_by(measure, view) if isinstance(measure, Mass) else ()
             frame.seen[measure.name].add(
                 self.call.site.name,
-                Reading(result[here.name], names, self.place.first),  # type: ignore[arg-type]
+                Reading(result[here.name], names, self.place.first),
             )
         return result.values
 
@@ -262,12 +281,12 @@ class _Work:
         return self.views[id(view)]
 
     @torch.no_grad()
-    def _probe(self, frame: Frame, edit: Edit, spans: Spans | None) -> tuple[float, float]:
+    def _probe(self, frame: Frame, edit: Edit, spans: Spans) -> tuple[float, float]:
         """Mean mass on the span of ``edit`` at one row, without and with the edits of its context."""
-        assert spans is not None
         rows = getattr(edit, "queries", None)
         row = self.call.last_real_row() if rows is None else int(rows.any(dim=0).nonzero()[-1])
-        span = edit.span  # type: ignore[union-attr]
+        span = reach(edit)
+        assert span is not None
         names = span_names(span)
         member = spans.complement(names) if isinstance(span, Outside) else spans.union(names)
         spans = spans | Spans({PROBE: member})

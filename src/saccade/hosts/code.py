@@ -12,6 +12,7 @@ from torch import nn
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "num_q_heads", "n_head", "heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads")
 GROUPS = ("num_key_value_groups", "num_kv_groups")
+WIDTHS = ("qk_head_dim", "head_dim", "attention_head_size", "key_value_proj_dim")
 CROSS = re.compile(r"cross|encoder_attn|encdec|enc_dec|encoder_decoder", re.IGNORECASE)
 
 
@@ -33,10 +34,11 @@ def names_in(code: CodeType) -> set[str]:
 def heads_of(module: nn.Module) -> tuple[int, int]:
     """Query heads and key-value heads as the module or its configuration states them; 0 if neither does."""
     config = getattr(module, "config", None)
-    heads = _stated(module, HEADS) or _stated(config, HEADS) or 0
-    groups = _stated(module, GROUPS)
-    return heads, _stated(module, KV_HEADS) or (heads // groups if groups else heads)
+    heads = stated(module, HEADS) or stated(config, HEADS) or 0
+    groups = stated(module, GROUPS)
+    return heads, stated(module, KV_HEADS) or (heads // groups if groups else heads)
 
 
-def _stated(holder: Any, names: tuple[str, ...]) -> int | None:
+def stated(holder: Any, names: tuple[str, ...]) -> int | None:
+    """The first of some attributes that ``holder`` has as a number."""
     return next((value for name in names if isinstance(value := getattr(holder, name, None), int)), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saccade.core.edits import Edit, Outside, QueryRef, SpanRef, span_names
+from saccade.core.edits import Edit, Outside, SpanRef, span_names
 from saccade.core.errors import SpanError
 from saccade.core.measures import Mass, Measure, Pooled, Rows
 from saccade.core.sites import heads_at
@@ -56,24 +56,30 @@ def edit_here(edit: Edit, view: View, place: Place, call: Call, names: Mapping[s
     """
     if heads_at(edit.at, call.site, call.q.shape[1]) == []:
         return None
+    has = {field.name: getattr(edit, field.name) for field in fields(edit)}
     changes: dict[str, Any] = {}
-    present = {field.name for field in fields(edit)}
-    if getattr(edit, "span", None) is not None:
-        span = _span_here(edit.span, view, names)
-        if span is None:
-            return None
-        changes["span"] = span
-    if "spans" in present:
-        chosen = edit.spans if edit.spans is not None else view.own or view.shown
-        if view.keys is None or not chosen or any(name not in view.keys for name in chosen):
-            return None
-        changes["spans"] = tuple(names[name] for name in chosen)
-    if getattr(edit, "queries", None) is not None:
-        rows = rows_here(edit.queries, view, place, call)
-        if rows is None:
-            return None
-        changes["queries"] = rows
+    if has.get("span") is not None:
+        changes["span"] = _span_here(has["span"], view, names)
+    if "spans" in has:
+        changes["spans"] = _spans_here(has["spans"], view, names)
+    if has.get("queries") is not None:
+        changes["queries"] = rows_here(has["queries"], view, place, call)
+    if any(value is None for value in changes.values()):
+        return None
     return replace(edit, **changes) if changes else edit
+
+
+def reach(edit: Edit) -> SpanRef | None:
+    """The spans whose attention an edit changes, None if it is not about spans."""
+    span: SpanRef | None = getattr(edit, "span", None) or getattr(edit, "spans", None)
+    return span
+
+
+def _spans_here(spans: tuple[str, ...] | None, view: View, names: Mapping[str, str]) -> tuple[str, ...] | None:
+    chosen = view.own or view.shown if spans is None else spans
+    if view.keys is None or not chosen or any(name not in view.keys for name in chosen):
+        return None
+    return tuple(names[name] for name in chosen)
 
 
 def _span_here(span: SpanRef, view: View, names: Mapping[str, str]) -> SpanRef | None:
@@ -86,7 +92,7 @@ def _span_here(span: SpanRef, view: View, names: Mapping[str, str]) -> SpanRef |
     return tuple(names[name] for name in here) if here else None
 
 
-def rows_here(queries: QueryRef, view: View, place: Place, call: Call) -> Tensor | None:
+def rows_here(queries: str | Tensor | slice | Sequence[int], view: View, place: Place, call: Call) -> Tensor | None:
     """Query rows of this call, boolean ``[B or 1, Q]``; None if there are none.
 
     Indices, slices and boolean rows count tokens from the start of the sequence; negative indices count back from
@@ -138,8 +144,8 @@ def measure_here(measure: Measure, label: str, view: View, place: Place, call: C
         rows = [index for index in rows if -length <= index < length]
         return replace(measure, queries=rows, name=label) if rows else None
     if isinstance(measure, Pooled):
-        rows, cols = min(measure.rows, call.q.shape[2]), min(measure.cols, call.k.shape[2])
-        return replace(measure, rows=rows, cols=cols, name=label)
+        height, width = min(measure.rows, call.q.shape[2]), min(measure.cols, call.k.shape[2])
+        return replace(measure, rows=height, cols=width, name=label)
     return replace(measure, name=label)
 
 

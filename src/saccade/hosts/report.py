@@ -24,6 +24,12 @@ class Reading:
     names: tuple[str, ...]
     first: int
 
+    @property
+    def tensor(self) -> Tensor:
+        """The value of a measure that is not a pair."""
+        assert isinstance(self.value, Tensor)
+        return self.value
+
 
 class Series:
     """Everything that one measure read, by site.
@@ -68,28 +74,25 @@ class Series:
         """
         readings = self._at(name)
         if isinstance(self.measure, TopK):
-            pairs = [reading.value for reading in readings]
-            indices = [pair[1] + reading.first for pair, reading in zip(pairs, readings, strict=True)]
-            return _append([pair[0] for pair in pairs]), _append(indices)
-        values = [reading.value for reading in readings]
+            pairs = [(reading.value[0], reading.value[1] + reading.first) for reading in readings]
+            return _append([weights for weights, _ in pairs]), _append([indices for _, indices in pairs])
+        values = [reading.tensor for reading in readings]
         if isinstance(self.measure, Received | Rows):
             values = _align(values, [reading.first for reading in readings])
             return torch.stack(values).sum(0) if isinstance(self.measure, Received) else _append(values)
         if isinstance(self.measure, Pooled) and len(values) > 1:
-            raise MeasureError(
-                f"site {name} was called {len(values)} times and maps do not append; use calls({name!r})."
-            )
+            raise MeasureError(f"site {name} was called {len(values)} times; maps do not append: use calls({name!r}).")
         if readings[0].names:
             values = [_on(reading, self.names_at(name)) for reading in readings]
         return _append(values)
 
     def stack(self) -> Tensor:
         """All sites, ``[sites, B, H, ...]``; they must have one shape."""
-        values = [self.site(name) for name in self.sites]
-        if not values:
+        if not self._readings:
             raise self._nothing()
-        if isinstance(values[0], tuple):
+        if isinstance(self.measure, TopK):
             raise MeasureError(f"{self.measure.name} is a pair of tensors; read it site by site with site(name).")
+        values = [value for name in self.sites if isinstance(value := self.site(name), Tensor)]
         shapes = {name: tuple(value.shape) for name, value in zip(self.sites, values, strict=True)}
         if len(set(shapes.values())) > 1:
             raise MeasureError(f"sites of different shapes do not stack: {shapes}; choose some with watch(sites=...).")
@@ -231,8 +234,7 @@ def _align(values: Sequence[Tensor], firsts: Sequence[int]) -> list[Tensor]:
 
 def _on(reading: Reading, names: tuple[str, ...]) -> Tensor:
     """Masses in the order of ``names``; a span that did not exist yet had none."""
-    value = reading.value
-    assert isinstance(value, Tensor)
+    value = reading.tensor
     if reading.names == names:
         return value
     columns = [

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from saccade.core.edits import Edit
 from saccade.core.errors import HostError
-from saccade.core.measures import Measure
 from saccade.core.sites import Site
 from saccade.hosts.base import Host
+from saccade.hosts.code import WIDTHS, stated
 from saccade.hosts.session import Run, running
 
 from . import function, switch
@@ -86,9 +85,10 @@ class TransformersHost(Host):
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts[0] if len(texts) == 1 else texts
 
-    def plan(self, edits: Sequence[Edit] = (), measures: Sequence[Measure] = (), length: int = 1024) -> Any:
-        """What each site would cost on ``length`` tokens; see :func:`saccade.core.planner.plan`."""
-        raise HostError("plan is not available yet.")
+    def _shape(self, site: Site) -> tuple[int, bool]:
+        module: Any = next(module for known, module in self._modules.values() if known == site)
+        width = stated(module, WIDTHS) or stated(module.config, WIDTHS) or int(module.config.hidden_size) // site.heads
+        return width, site.kind == "self" and bool(getattr(module, "is_causal", False))
 
     def _inputs(self, prompt: Any) -> tuple[dict[str, Any], Mapping[str, Any]]:
         if prompt is None:

@@ -40,15 +40,11 @@ def original_of(config: Any) -> str | None:
 def configs_of(model: nn.Module, sites: Iterable[nn.Module]) -> list[Any]:
     """Every configuration that decides which attention or which mask the given sites get."""
     modules = list(sites)
-    found = {id(module.config): module.config for module in modules}
+    found: dict[int, Any] = {id(module.config): module.config for module in modules}
     inside = {id(module) for module in modules}
     for submodel in model.modules():
         if isinstance(submodel, PreTrainedModel) and any(id(module) in inside for module in submodel.modules()):
             found[id(submodel.config)] = submodel.config
-    for decoder in (None, True):
-        text = model.config.get_text_config(decoder=decoder)
-        if any(text.model_type == config.model_type for config in found.values()):
-            found[id(text)] = text
     return list(found.values())
 
 
@@ -76,4 +72,5 @@ def restore(configs: Iterable[Any]) -> None:
 def mask_builder(config: Any) -> Callable[..., Any]:
     """The mask function of a configuration's original attention."""
     original = original_of(config) if config is not None else None
-    return masking_utils.ALL_MASK_ATTENTION_FUNCTIONS.get(original, masking_utils.eager_mask)
+    builder: Callable[..., Any] = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS.get(original, masking_utils.eager_mask)
+    return builder
