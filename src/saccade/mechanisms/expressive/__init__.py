@@ -4,7 +4,12 @@ MECHANISMS: dict[str, str] = {
     "cog": "cog:Cog",
     "context-broadcasting": "broadcasting:Broadcasting",
     "differential": "differential:Differential",
+    "dual": "dual:Dual",
+    "keyless": "keyless:Keyless",
     "kv-shifting": "kv_shifting:KVShifting",
+    "neural": "neural:Neural",
+    "optimised": "optimised:Optimised",
     "selective": "selective:Selective",
     "softplus": "softplus:Softplus",
+    "super": "super:Super",
 }
