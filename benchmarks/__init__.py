@@ -1,0 +1,1 @@
+"""What Saccade costs: ``python -m benchmarks`` measures, ``python -m benchmarks.render`` writes the tables."""
