@@ -258,6 +258,29 @@ def test_every_measure_at_every_site(case, lm):
     assert seen["pooled"].stack().shape == (2, 2, 4, 3, 3)
 
 
+def test_an_eager_model_still_gives_its_weights():
+    case = build("llama", "eager")
+    lm = attach(case.model)
+    wanted = case.model(**case.inputs, output_attentions=True).attentions
+    with lm.watch(sc.Entropy(), sites="text.1.self"):
+        found = lm(**case.inputs, output_attentions=True).attentions
+    for one, other in zip(found, wanted, strict=True):
+        close(one, other, "weights")
+
+
+def test_plans():
+    lm = attach(build("t5").model)
+    plan = lm.plan([sc.Scale("rule", 2.0)], [sc.Mass(), sc.Entropy()], length=4096)
+    assert list(plan) == [site.name for site in lm.sites]
+    assert plan["encoder.0.self"].engine == "fused"
+    assert 1.0 < plan.ratio < 3.0
+    assert "encoder.0.self" in str(plan)
+    assert lm.plan([sc.Rewrite(lambda tile, rows: tile)], length=4096)["decoder.1.cross"].engine == "tiled"
+    assert lm.plan().ratio == pytest.approx(1.0, abs=0.2)
+    with pytest.raises(sc.EditError, match="no room"):
+        lm.plan([sc.Scale("rule", 2.0)], length=1)
+
+
 def test_sentence_transformer(tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     bert = build("bert").model

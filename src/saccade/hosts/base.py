@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saccade.core.edits import Edit, Outside, Recipe, flatten, span_names
 from saccade.core.errors import EditError, HostError, MeasureError, SiteError
-from saccade.core.measures import Mass, Measure
+from saccade.core.measures import Mass, Measure, Rows
 from saccade.core.sites import Site, heads_at
 from saccade.core.spans import Spans
 
@@ -23,7 +23,7 @@ from .plan import ModelPlan, plan_site
 from .report import Effect, Reading, Seen
 from .session import Frame, frames_of, open_frames, opened, run_of
 
-PROBE = "probe of the edit"
+PROBE, WEIGHTS = "probe of the edit", "weights"
 UNKNOWN = 2**16
 SpansLike = Spans | Mapping[str, Spans] | None
 
@@ -205,8 +205,11 @@ class Host:
         if all(heads_at(edit.at, site, site.heads or UNKNOWN) == [] for site in self.sites):
             raise EditError(f"{type(edit).__name__}: at={edit.at!r} picks no head of any site.")
 
-    def _apply(self, call: Call, place: axes.Place) -> Tensor | None:
-        """Values ``[B, Hq, Q, Dv]`` of a call under the open contexts, or None if none of them concerns it."""
+    def _apply(self, call: Call, place: axes.Place, weights: bool = False) -> tuple[Tensor, Tensor | None] | None:
+        """A call under the open contexts: values ``[B, Hq, Q, Dv]`` and, if asked for, weights ``[B, Hq, Q, K]``.
+
+        None if no open context concerns the call.
+        """
         run = run_of(self)
         if call.site.kind == "self":
             run.lengths[call.site.stack] = place.total
@@ -218,7 +221,7 @@ class Host:
             for item in (*frame.edits, *frame.measures):
                 check_names(item, span_map)
             work.add(frame, axes.view(frame, run, call.site, axis, place))
-        return work.run()
+        return work.run(weights)
 
 
 class _Work:
@@ -245,13 +248,16 @@ class _Work:
                 if here is not None:
                     self.measures.append((frame, measure, here, view))
 
-    def run(self) -> Tensor | None:
+    def run(self, weights: bool) -> tuple[Tensor, Tensor | None] | None:
         """Run the engine once and hand out what came back."""
         if not self.edits and not self.measures:
             return None
         spans = Spans(self.spans) if self.spans else None
         edits = [edit for _, _, edit in self.edits]
-        result = self.call.run(spans=spans, edits=edits, measures=[here for _, _, here, _ in self.measures])
+        measures = [here for _, _, here, _ in self.measures]
+        if weights:
+            measures.append(Rows(range(self.call.q.shape[2]), name=WEIGHTS))
+        result = self.call.run(spans=spans, edits=edits, measures=measures)
         for (frame, index, edit), rows in zip(self.edits, result.touched, strict=True):
             if frame.effect is None or frame.replay:
                 continue
@@ -268,7 +274,8 @@ class _Work:
                 self.call.site.name,
                 Reading(result[here.name], names, self.place.first),
             )
-        return result.values
+        whole = result.measures.get(WEIGHTS)
+        return result.values, whole if isinstance(whole, Tensor) else None
 
     def _names(self, view: axes.View) -> dict[str, str]:
         """Put the spans of a view among those of the call; a name that another context uses otherwise gets a suffix."""

@@ -192,9 +192,9 @@ def _attention(
         mask = None if attn_mask is None else _four(attn_mask, query.dim())
         call = Call(site, q, k, v, is_causal, mask, scale, dropout=dropout_p)
         place = Place(0, k.shape[2], q.shape[2], k.shape[2], q.shape[0], grows=False, device=q.device)
-        values = host._apply(call, place)
-        if values is not None:
-            return values.reshape(*query.shape[:-1], value.shape[-1])
+        applied = host._apply(call, place)
+        if applied is not None:
+            return applied[0].reshape(*query.shape[:-1], value.shape[-1])
     return None
 
 

@@ -36,7 +36,10 @@ def mask(**kwargs: Any) -> Tensor | None:
 def attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention function: the engine where a context concerns this call, the model's original function elsewhere."""
+    """Attention function: the engine where a context concerns this call, the model's original function elsewhere.
+
+    A model that was loaded with eager attention still gives its weights to who asks for ``output_attentions``.
+    """
     original = switch.original_of(module.config)
     for host in open_hosts():
         site = host.site_of(module)
@@ -44,9 +47,10 @@ def attention(
             continue
         visible = _visible(module, original, query.shape[2], key.shape[2], attention_mask, kwargs)
         call = _call(site, module, query, key, value, visible, kwargs)
-        values = host._apply(call, _place(host, call, visible))
-        if values is not None:
-            return values.transpose(1, 2).contiguous(), None
+        weights = original in ("eager", None) and bool(kwargs.get("output_attentions"))
+        applied = host._apply(call, _place(host, call, visible), weights)
+        if applied is not None:
+            return applied[0].transpose(1, 2).contiguous(), applied[1]
     function = sites.original_function(module, original)
     output: tuple[Tensor, Tensor | None] = function(module, query, key, value, masks.plain(attention_mask), **kwargs)
     return output
