@@ -280,3 +280,11 @@ def test_special_token_that_the_tokenizer_lacks(minilm):
         encode(minilm, "hello", {"s": Special("eos")})
     with pytest.raises(PromptError, match="has no special token 'mask'"):
         encode(minilm, "hello", {"s": Special("mask")})
+
+
+def test_overlapping_occurrences_count(minilm):
+    with pytest.raises(PromptError, match=r"occurs 2 times \(at characters 0, 2\)"):
+        encode(minilm, "a a a", {"s": "a a"})
+    p = encode(minilm, "a a a", {"second": Substring("a a", nth=1), "all": Substring("a a", nth="all")})
+    assert p.spans["second"].tolist() == [[False, False, True, True, False]]
+    assert p.spans["all"].sum() == 3

@@ -89,7 +89,7 @@ def encode(
         except PromptError as error:
             if len(prompts) == 1:
                 raise
-            raise type(error)(f"sample {number}: {error}") from error
+            raise type(error)(f"sample {number}: {error}") from None
     return _assemble(tokenizer, samples, rules, padding_side)
 
 

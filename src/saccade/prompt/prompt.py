@@ -82,11 +82,7 @@ class Prompt:
         return len(self.plain)
 
     def tokens_of(self, name: str, sample: int = 0) -> tuple[str, ...]:
-        """The token strings of a span.
-
-        Example:
-            See :func:`~saccade.prompt.encode`.
-        """
+        """The token strings of a span."""
         member = self.spans[name][sample].tolist()
         return tuple(token for token, inside in zip(self.tokens[sample], member, strict=True) if inside)
 

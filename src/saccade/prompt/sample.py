@@ -103,7 +103,7 @@ def read(tokenizer: Any, prompt: Any, selectors: Mapping[str, Any], rules: Rules
         except PromptError as error:
             if isinstance(error, Absent) and rules.may_miss(name):
                 continue
-            raise type(error)(f"span {name!r}: {error}") from error
+            raise type(error)(f"span {name!r}: {error}") from None
         members[name], edges = _membership(found, one.source.text, cores)
         if not members[name].any():
             text = next(one.source.text[start:end] for place in found for start, end in place.ranges)
