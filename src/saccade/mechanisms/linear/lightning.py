@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from saccade.core.errors import MechanismError
 from saccade.mechanisms.info import Info
+from saccade.mechanisms.linear.kernel import Chunked
 from saccade.mechanisms.positions.alibi import geometric_slopes
 from saccade.mechanisms.qkv import QKV
 from saccade.mechanisms.scan import chunked_linear
 from saccade.mechanisms.state import State
 from saccade.mechanisms.view import View
-
-
-@dataclass(frozen=True)
-class Options:
-    """``chunk``: tokens per tile; it changes speed, not results."""
-
-    chunk: int = 128
-
-    def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise MechanismError(f"chunk must be at least 1 token, found {self.chunk}")
 
 
 class Lightning(QKV):
@@ -44,8 +31,8 @@ class Lightning(QKV):
         decode="recurrent",
         fast="chunks with a D × D memory carried between them, O(n) memory",
     )
-    Options = Options
-    trial = Options(chunk=4)
+    Options = Chunked
+    trial = Chunked(chunk=4)
 
     def reference(self, q: Tensor, k: Tensor, v: Tensor, view: View) -> Tensor:
         rate = geometric_slopes(self.shape.heads, q.device)[:, None, None]
