@@ -47,8 +47,8 @@ REVIEWS = (
         ("Was the room clean?", "How is the food in the morning?", "Are the employees friendly?", "Is the sea near?"),
     ),
     Review(
-        "We stayed three nights in June: the room was dirty and nobody cleaned it, but the breakfast was excellent, the "
-        "staff were kind to our children, and the noise from the street kept us awake.",
+        "We stayed three nights in June: the room was dirty and nobody cleaned it, but the breakfast was excellent, "
+        "the staff were kind to our children, and the noise from the street kept us awake.",
         {
             "room": "the room was dirty",
             "breakfast": "the breakfast was excellent",
@@ -151,7 +151,7 @@ class Cost:
     Attributes:
         what: the input.
         plain: with no context open, which is the model's own path.
-        steered: with one clause scaled.
+        steered: with one clause scaled at every site.
         watched: with the masses on four clauses and the entropy of every row read at every site.
     """
 
@@ -171,7 +171,8 @@ class Report:
         everywhere: all reviews, the same edit in every layer.
         pooled: rises of the first review's clauses when the whole runs through ``SentenceTransformer``; None where
             that is not installed.
-        plans: what the engine does at one site, in words, by the input's length in tokens.
+        plans: what the engine does, in words, for one clause scaled and the masses on four, on the review and on a
+            longer text.
         costs: timings.
     """
 
@@ -179,7 +180,7 @@ class Report:
     others: tuple[Table, ...]
     everywhere: tuple[Table, ...]
     pooled: tuple[float, ...] | None
-    plans: dict[int, str]
+    plans: tuple[str, ...]
     costs: tuple[Cost, ...]
 
     @property
@@ -196,7 +197,7 @@ def run(lm: Any, *, timings: bool = True, step: Callable[[str], None] = lambda _
         timings: measure the cost as well, which takes most of the time.
         step: told before each part what comes.
     """
-    last = {max(site.layer for site in lm.sites): None}
+    last = lm.sites[-1].name
     step("emphasising each clause")
     tables = [similarities(lm, review, at=last) for review in REVIEWS]
     step("the same in every layer")
@@ -205,7 +206,10 @@ def run(lm: Any, *, timings: bool = True, step: Callable[[str], None] = lambda _
     pooled = through_sentence_transformers(lm.model.name_or_path, REVIEWS[0])
     step("measuring the cost")
     costs = (cost(lm, 1), cost(lm, BATCH, LENGTH)) if timings else ()
-    plans = dict(explain(lm, REVIEWS[0], length) for length in (None, LENGTH))
+    clauses = tuple(REVIEWS[0].clauses)
+    edits, measures = [sc.Scale(clauses[0], STRENGTH, at=last)], [sc.Mass(clauses)]
+    lengths = (lm.prompt(REVIEWS[0].text).input_ids.shape[1], LENGTH)
+    plans = tuple(str(lm.plan(edits=edits, measures=measures, length=length)) for length in lengths)
     return Report(tables[0], tuple(tables[1:]), tuple(everywhere), pooled, plans, costs)
 
 
@@ -238,11 +242,12 @@ def through_sentence_transformers(path: str, review: Review) -> tuple[float, ...
         return None
     encoder = SentenceTransformer(path, device="cpu")
     rises = []
-    with sc.attach(encoder[0], encoder.tokenizer) as lm:
+    lm: Any = sc.attach(encoder[0], encoder.tokenizer)
+    with lm:
         spans = lm.prompt(review.text, spans=review.clauses).spans
         queries = encoder.encode(list(review.queries), normalize_embeddings=True, show_progress_bar=False)
         before = queries @ encoder.encode(review.text, normalize_embeddings=True, show_progress_bar=False)
-        last = {max(site.layer for site in lm.sites): None}
+        last = lm.sites[-1].name
         for i, name in enumerate(review.clauses):
             with lm.steer(sc.Scale(name, STRENGTH, at=last), spans=spans):
                 after = queries @ encoder.encode(review.text, normalize_embeddings=True, show_progress_bar=False)
@@ -250,28 +255,18 @@ def through_sentence_transformers(path: str, review: Review) -> tuple[float, ...
     return tuple(rises)
 
 
-def explain(lm: Any, review: Review, length: int | None = None) -> tuple[int, str]:
-    """Tokens, and the engine's plan for steering one clause and reading the masses on all, at one site."""
-    _, spans = _inputs(lm, review, 1, length)
-    heads = lm.sites[-1].heads
-    q = torch.zeros(1, heads, spans.length, lm.model.config.hidden_size // heads)
-    edit = sc.Scale(next(iter(review.clauses)), STRENGTH)
-    return spans.length, str(sc.attention(q, q, q, spans=spans, edits=[edit], measures=[sc.Mass()]).plan)
-
-
 def cost(lm: Any, batch: int, length: int | None = None) -> Cost:
     """Time the model plain, steered and watched on the first review, repeated up to ``length`` tokens."""
     review = REVIEWS[0]
     inputs, spans = _inputs(lm, review, batch, length)
     name = next(iter(review.clauses))
-    last = {max(site.layer for site in lm.sites): None}
     mass = sc.Mass(tuple(review.clauses))
 
     def plain() -> None:
         lm.model(**inputs)
 
     def steered() -> None:
-        with lm.steer(sc.Scale(name, STRENGTH, at=last), spans=spans):
+        with lm.steer(sc.Scale(name, STRENGTH), spans=spans):
             lm.model(**inputs)
 
     def watched() -> None:

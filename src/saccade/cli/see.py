@@ -142,7 +142,7 @@ def measure(
     lm.site(strip_site)
     with torch.no_grad(), lm.watch(sc.Received(weights.to(lm.model.device)), sites=strip_site) as received:
         models.run(loaded, prompt)
-    strip = received["received"].site(strip_site)[0]  # type: ignore[index]
+    strip = models.read_at(received, "received", strip_site)
     strip = strip[_heads(lm.site(strip_site), heads)].mean(0)
     if strip.shape[0] != len(prompt.tokens[0]):
         raise SiteError(f"{strip_site} attends to other keys than the tokens of the text; choose another --site.")
@@ -212,13 +212,13 @@ def _heads(site: Site, heads: list[int] | None) -> list[int]:
 
 
 def _fits(seen: Seen, site: str, rows: Tensor) -> bool:
-    return seen["entropy"].site(site).shape[2] == len(rows)  # type: ignore[union-attr]
+    return models.read_at(seen, "entropy", site).shape[1] == len(rows)
 
 
 def _summary(seen: Seen, site: Site, heads: list[int], rows: Tensor) -> SiteReading:
     def mean(name: str) -> Tensor:
-        value = seen[name].site(site.name)[0]  # type: ignore[index]
-        return value[:, rows.to(value.device)].mean(1)  # type: ignore[no-any-return]
+        value = models.read_at(seen, name, site.name)
+        return value[:, rows.to(value.device)].mean(1)
 
     names = seen["mass"].names_at(site.name)
     mass, entropy, distance = mean("mass").tolist(), mean("entropy").tolist(), mean("distance").tolist()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SPAN = "emphasis"
 EVERYWHERE = "*"
+Answer = str | list[tuple[str, float]]
+"""New text, or sentences with their similarities, the nearest first."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ class Outcome:
         method: name of the method.
         strength: its strength.
         where: the edited sites, in words.
-        plain: new text of a generator, or candidates and their similarities, the nearest first.
-        steered: the same with the emphasis.
+        plain: what it answers.
+        steered: what it answers with the emphasis.
         effect: proof from the edits.
         masses: per edited site the mean attention mass on the span before and after, over the edited heads: of the last
             row of a decoder, of all rows of an encoder.
@@ -88,8 +90,8 @@ class Outcome:
     method: str
     strength: float
     where: str
-    plain: str | list[tuple[str, float]]
-    steered: str | list[tuple[str, float]]
+    plain: Answer
+    steered: Answer
     effect: Effect
     masses: dict[str, tuple[float, float]]
 
@@ -153,7 +155,7 @@ def steer(
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON values."""
 
-    def answer(value: str | list[tuple[str, float]]) -> dict[str, Any]:
+    def answer(value: Answer) -> dict[str, Any]:
         if isinstance(value, str):
             return {"text": value}
         return {"nearest": [{"candidate": one, "similarity": similarity} for one, similarity in value]}
@@ -165,9 +167,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "plain": answer(outcome.plain),
         "steered": answer(outcome.steered),
         "effect": [{"edit": type(one.edit).__name__, "calls": one.calls, "rows": one.rows} for one in outcome.effect],
-        "mass": [
-            {"site": site, "before": before, "after": after} for site, (before, after) in outcome.masses.items()
-        ],
+        "mass": [{"site": site, "before": before, "after": after} for site, (before, after) in outcome.masses.items()],
     }
 
 
@@ -180,7 +180,7 @@ def show(out: Console, model: str, prompt: Prompt, outcome: Outcome) -> None:
     out.print(text)
     title = f"{outcome.method}, strength {outcome.strength:g}, sites {outcome.where}"
     sides = Table("as it is", title, expand=True, show_lines=False)
-    sides.add_row(_side(outcome.plain), _side(outcome.steered, dict(outcome.plain) if _ranked(outcome.plain) else {}))
+    sides.add_row(_side(outcome.plain), _side(outcome.steered, outcome.plain))
     out.print(sides)
     moved = Table("site", "mass before", "after", title="attention on the emphasised part", title_justify="left")
     for site, (before, after) in outcome.masses.items():
@@ -189,18 +189,14 @@ def show(out: Console, model: str, prompt: Prompt, outcome: Outcome) -> None:
     out.print(Text(f"proof: {outcome.effect}"))
 
 
-def _ranked(value: str | list[tuple[str, float]]) -> bool:
-    return not isinstance(value, str)
-
-
-def _side(value: Any, before: dict[str, float] | None = None) -> Text:
+def _side(value: Answer, before: Answer = "") -> Text:
     if isinstance(value, str):
         return Text(value.strip() or "(nothing)")
-    text = Text()
+    text, old = Text(), {} if isinstance(before, str) else dict(before)
     for sentence, similarity in value:
-        change = similarity - (before or {}).get(sentence, similarity)
+        change = similarity - old.get(sentence, similarity)
         text.append(f"{similarity:.3f}", "bold")
-        text.append(f" {change:+.3f}" if before else "", "green" if change > 0 else "red")
+        text.append(f" {change:+.3f}" if old else "", "green" if change > 0 else "red")
         text.append(f"  {sentence}\n")
     text.rstrip()
     return text
@@ -243,7 +239,7 @@ def _where(at: At) -> str:
 
 def _answer(
     loaded: models.Loaded, prompt: Prompt, sentences: list[str], max_new_tokens: int, pooling: str
-) -> Callable[[], Any]:
+) -> Callable[[], Answer]:
     if loaded.generates:
         return lambda: _write(loaded, prompt, max_new_tokens)
     if not sentences:
@@ -278,7 +274,7 @@ class _Ticker:
         self._advance = advance
 
     def put(self, _: Tensor) -> None:
-        self._advance(0)  # type: ignore[call-arg]
+        self._advance(0)
 
     def end(self) -> None:
         """Nothing to finish."""
@@ -310,7 +306,8 @@ def _masses(loaded: models.Loaded, prompt: Prompt, edit: Any, at: At) -> dict[st
             models.run(loaded, prompt)
         found = {}
         for name in seen["mass"].sites:
-            mass = seen["mass"].site(name)[0, :, -1:] if loaded.generates else seen["mass"].site(name)[0]  # type: ignore[index]
+            mass = models.read_at(seen, "mass", name)
+            mass = mass[:, -1:] if loaded.generates else mass
             found[name] = float(mass[heads[name]].mean() if heads[name] is not None else mass.mean())
         return found
 
