@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,30 +52,53 @@ def table(rows: list[Measurement]) -> str:
     return "\n".join(lines)
 
 
+def probe_checkpoints(recipe: Recipe, folder: Path, tokenizer: Any) -> list[dict[str, float]]:
+    """The recipe's quick measurements of every checkpoint, with the tokens that it had seen."""
+    rows = []
+    for number, snapshot in enumerate(sorted((folder / "snapshots").glob("*/config.json"))):
+        tokens = recipe.schedule.tokens * number / (recipe.snapshots - 1)
+        with torch.no_grad():
+            rows.append({"checkpoint": number, "tokens": tokens, **recipe.probe(_load(snapshot.parent), tokenizer)})
+    return rows
+
+
+def probe_table(rows: list[dict[str, float]]) -> str:
+    """The checkpoints as a Markdown table."""
+    lines = [f"| {' | '.join(rows[0])} |", "|" + "---:|" * len(rows[0])]
+    for row in rows:
+        cells = (f"{v:.3f}" if name not in ("checkpoint", "tokens") else f"{v:,.0f}" for name, v in row.items())
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _load(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+
+
 def write_card(recipe: Recipe, folder: Path) -> Path:
     """Measure the model in `folder`/final and write README.md, loss.png and measured.json beside its weights."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     final = folder / "final"
     log = read_log(folder)
     tokenizer = AutoTokenizer.from_pretrained(final, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(final, dtype=torch.float32, local_files_only=True).eval()
+    model = _load(final)
     rows = recipe.measure(model, tokenizer)
+    checkpoints = probe_checkpoints(recipe, folder, tokenizer)
     plot_losses(log, final / "loss.png")
     facts: dict[str, Any] = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens": int(log[-1]["tokens"]),
         "steps": int(log[-1]["step"]),
-        "minutes": round(log[-1]["seconds"] / 60, 1),
+        "minutes of wall clock": round(log[-1]["seconds"] / 60, 1),
         "seed": recipe.seed,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
     }
-    measured = {
-        **facts,
-        "measured": [{"what": r.what, "value": r.value, "chance": r.chance, "count": r.count} for r in rows],
-    }
+    measured = {**facts, "measured": [asdict(r) for r in rows], "checkpoints": checkpoints}
     (final / "measured.json").write_text(json.dumps(measured, indent=2) + "\n")
     about = textwrap.fill(" ".join(inspect.getdoc(type(recipe)).split()), 110)  # type: ignore[union-attr]
     listed = "\n".join(f"- {k}: {v:,}" if isinstance(v, int) else f"- {k}: {v}" for k, v in facts.items())
@@ -83,8 +107,10 @@ def write_card(recipe: Recipe, folder: Path) -> Path:
         f"Load it with `saccade.zoo.load({recipe.name!r})`; "
         f"make it with `python -m saccade.zoo train {recipe.name}`.\n\n"
         f"## Training\n\n{listed}\n\n![training loss](loss.png)\n\n"
-        f"## What it does\n\nGreedy replies to fresh examples that training never saw.\n\n{table(rows)}\n"
+        f"## What it does\n\nMeasured on fresh data that training never saw; replies are greedy.\n\n{table(rows)}\n"
     )
+    if checkpoints:
+        text += f"\n## Checkpoints\n\n{probe_table(checkpoints)}\n"
     (final / "README.md").write_text(text)
     return final / "README.md"
 

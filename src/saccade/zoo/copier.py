@@ -26,11 +26,11 @@ class Copier:
     compute attention and nothing else. A sequence of `length` symbols is drawn from one fixed table of successors (four
     likely successors a symbol, `habit` of the probability) or, one time in two, uniformly; then a segment of it, 8 to
     40 symbols long, is written over a later place. What the table does not tell can only be foretold by induction.
-    Checkpoints are kept at shares (i/19)² of the token budget, i = 0 to 19.
+    Checkpoints are kept at shares i/19 of the token budget, i = 0 to 19.
     """
 
     name: str = "copier"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=6_000_000, rate=2e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=7_000_000))
     snapshots: int = 20
     seed: int = 0
     alphabet: int = 64

@@ -162,7 +162,7 @@ class Run:
     def snapshot(self) -> None:
         """Export when the share of the budget that the next snapshot stands for has been reached."""
         if self.state.snapshots < self.recipe.snapshots:
-            due = ((self.state.snapshots) / max(self.recipe.snapshots - 1, 1)) ** 2
+            due = self.state.snapshots / max(self.recipe.snapshots - 1, 1)
             if self.progress >= due:
                 self.export(self.folder / "snapshots" / f"{self.state.snapshots:02d}")
                 self.state.snapshots += 1
