@@ -5,6 +5,9 @@ MECHANISMS: dict[str, str] = {
     "based-window": "window:Window",
     "efficient": "efficient:Efficient",
     "fast": "fast:Fast",
+    "gated-slots": "slots:GatedSlots",
     "hedgehog": "hedgehog:Hedgehog",
+    "latte": "latte:Latte",
     "lightning": "lightning:Lightning",
+    "transnormer": "transnormer:TransNormer",
 }
