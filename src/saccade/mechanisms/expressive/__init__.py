@@ -6,6 +6,8 @@ MECHANISMS: dict[str, str] = {
     "differential": "differential:Differential",
     "dual": "dual:Dual",
     "keyless": "keyless:Keyless",
+    "kronecker": "kronecker:Kronecker",
+    "kronecker-linear": "kronecker_linear:KroneckerLinear",
     "kv-shifting": "kv_shifting:KVShifting",
     "neural": "neural:Neural",
     "optimised": "optimised:Optimised",

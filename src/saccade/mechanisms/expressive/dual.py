@@ -21,7 +21,7 @@ from saccade.mechanisms.view import View
 
 @dataclass(frozen=True)
 class Options:
-    """``relational`` heads of all (None: half), ``relations`` (None: one a relational head), ``symbols`` to choose from."""
+    """``relational`` heads (None: half of all), ``relations`` (None: as many), ``symbols`` in the library."""
 
     relational: int | None = None
     relations: int | None = None

@@ -58,7 +58,8 @@ class Neural(Scored):
     def scores(self, q: Tensor, k: Tensor, view: View) -> Tensor:
         q, k = self.query(q)[:, :, :, None], self.key(k)[:, :, None]
         pairs = torch.cat(torch.broadcast_tensors(q, k), dim=-1)
-        return self.hidden(pairs).relu() @ self.score
+        scores: Tensor = self.hidden(pairs).relu() @ self.score
+        return scores
 
     def fast(self, q: Tensor, k: Tensor, v: Tensor, view: View, state: State | None) -> Tensor:
         left, right = self.hidden.weight.to(q.dtype).chunk(2, dim=1)
