@@ -142,7 +142,7 @@ def _is_small(program: Program, measures: Sequence[Measure]) -> bool:
     visible = program.visible
     reads = bool(measures) or bool(program.reallocate) or program.value_scale is not None
     rows = visible.batch * visible.heads * visible.queries
-    return rows * visible.keys <= SMALL or (reads and visible.queries <= FEW_ROWS) or not visible.queries
+    return not rows or (reads and (rows * visible.keys <= SMALL or visible.queries <= FEW_ROWS))
 
 
 def _lowering(program: Program, measures: Sequence[Measure]) -> tuple[str, str]:
@@ -157,13 +157,14 @@ def _lowering(program: Program, measures: Sequence[Measure]) -> tuple[str, str]:
         return "columns", "A window or an entry-wise mask does not split into runs of keys."
     if visible.additive is not None and program.temper is not None and program.temper.shape[2] > 1:
         return "columns", "A temper per row changes the additive bias row by row."
-    if not (varies or reads or visible.offset):
+    staggered = visible.causal and visible.offset != 0
+    if not (varies or reads or staggered):
         return "columns", "The edit is the same for every query: it rides on a one-row mask."
     groups = Segments(program).groups
     keys = sum(run.end - run.start + RUN_OVERHEAD for _, runs in groups for run in runs) / len(groups)
     width = program.q.shape[-1]
     wide = visible.keys * (width + program.atoms.count) / width + RUN_OVERHEAD
-    if keys > wide and not visible.offset:
+    if keys > wide and not staggered:
         return "columns", "The spans are scattered over so many runs that extra columns are cheaper."
     return "segments", "Runs of keys, put together by their log-sum-exps: no mask, no copy, no extra width."
 

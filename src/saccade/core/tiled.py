@@ -74,8 +74,7 @@ def logits(program: Program, rows: Tensor, k: Tensor) -> tuple[Tensor, Tensor | 
     """Unedited and edited logits of some rows ``[B, Hq, r, K]``; the second is None where nothing edits them."""
     visible = program.visible
     q = program.q[:, :, rows].to(program.dtype) * program.scale
-    group = q.shape[1] // k.shape[1]
-    scores = torch.matmul(q.unflatten(1, (-1, group)), k.unsqueeze(2).transpose(-1, -2)).flatten(1, 2)
+    scores = _grouped(q, k.transpose(-1, -2))
     if program.softcap is not None:
         scores = program.softcap * torch.tanh(scores / program.softcap)
     if visible.additive is not None:
@@ -160,8 +159,16 @@ def _values(part: Weights, v: Tensor) -> Tensor:
         weights = weights * program.atoms.spread(take_rows(program.value_scale, part.rows))
     if program.dropout:
         weights = torch.nn.functional.dropout(weights, program.dropout)
-    group = weights.shape[1] // v.shape[1]
-    return torch.matmul(weights.unflatten(1, (-1, group)), v.unsqueeze(2)).flatten(1, 2)
+    return _grouped(weights, v)
+
+
+def _grouped(left: Tensor, right: Tensor) -> Tensor:
+    """``left [B, Hq, r, x] @ right [B, Hkv, x, y]``, query head h with key-value head ``h // (Hq // Hkv)``, no copy."""
+    heads, rows = left.shape[1:3]
+    if heads == right.shape[1]:
+        return torch.matmul(left, right)
+    folded = left.reshape(left.shape[0], right.shape[1], -1, left.shape[3])
+    return torch.matmul(folded, right).view(left.shape[0], heads, rows, right.shape[3])
 
 
 @singledispatch

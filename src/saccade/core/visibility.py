@@ -113,7 +113,8 @@ def build(
     batch, heads, queries, keys = shape
     if window is not None and window < 1:
         raise ShapeError(f"window counts keys and must be at least 1, found {window}.")
-    visible = Visibility(batch, heads, queries, keys, device, causal=bool(causal), window=window)
+    last_alone = queries == 1 and keys > 0
+    visible = Visibility(batch, heads, queries, keys, device, causal=bool(causal) and not last_alone, window=window)
     if mask is not None:
         four = _four_dimensional(mask, shape)
         if four.dtype == torch.bool:
