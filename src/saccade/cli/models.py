@@ -14,7 +14,6 @@ from .output import progress
 
 if TYPE_CHECKING:
     import torch
-
     from torch import Tensor
 
     from saccade.hosts import Host, Seen
