@@ -21,12 +21,23 @@ def _log_uniform(rng: random.Random, low: int, high: int) -> int:
 
 
 PARTS = ("reading", "conflict", "memory", "dialogue", "years", "lists", "arithmetic", "fewshot")
-# Up to which share of the budget, how many facts at most, and the weights of the parts.
-MIXTURES: tuple[tuple[float, int, tuple[float, ...]], ...] = (
-    (0.10, 5, (0.85, 0.00, 0.05, 0.00, 0.00, 0.00, 0.10, 0.00)),
-    (0.25, 8, (0.50, 0.08, 0.08, 0.10, 0.08, 0.06, 0.04, 0.06)),
-    (0.50, 16, (0.48, 0.12, 0.05, 0.13, 0.06, 0.04, 0.04, 0.08)),
-    (1.01, 40, (0.50, 0.12, 0.04, 0.13, 0.06, 0.04, 0.03, 0.08)),
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Up to which share of the budget it lasts, the most facts and questions, and the weights of `PARTS`."""
+
+    until: float
+    facts: int
+    questions: int
+    weights: tuple[float, ...]
+
+
+STAGES = (
+    Stage(0.20, 5, 5, (0.85, 0.00, 0.05, 0.00, 0.00, 0.00, 0.10, 0.00)),
+    Stage(0.39, 8, 10, (0.50, 0.08, 0.08, 0.10, 0.08, 0.06, 0.04, 0.06)),
+    Stage(0.60, 16, 14, (0.56, 0.12, 0.03, 0.12, 0.05, 0.03, 0.04, 0.05)),
+    Stage(1.01, 32, 14, (0.58, 0.12, 0.03, 0.12, 0.04, 0.02, 0.04, 0.05)),
 )
 
 
@@ -35,13 +46,13 @@ class Reader:
     """Five layers, eight heads over four, 1.8 M parameters, one token a word.
 
     Each training conversation is a task of the world with several questions. Every token of a reply weighs 1 in the
-    loss and every other token `context_weight`. The number of facts in a document grows from 5 to 40 while training
-    goes on, and the first tenth of the budget has plain answers only. The fact asked for stands near the first or last
+    loss and every other token `context_weight`. The number of facts in a document grows from 5 to 32 while training
+    goes on, and the first fifth of the budget has plain answers only. The fact asked for stands near the first or last
     document more often than in the middle.
     """
 
     name: str = "reader"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=20_000_000, rate=3e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=10_000_000, rate=3e-3, warmup=0.02, decay=0.6))
     snapshots: int = 0
     seed: int = 0
     batch_tokens: int = 4096
@@ -72,17 +83,17 @@ class Reader:
 
     def task(self, rng: random.Random, progress: float) -> WorldTask:
         """The next task of the mixture."""
-        _, top, mixture = next(m for m in MIXTURES if progress < m[0])
-        early = progress < MIXTURES[0][0]
-        facts = _log_uniform(rng, 2 if early else 3, top)
-        questions = facts if early else min(facts, rng.randint(2, 10))
+        stage = next(s for s in STAGES if progress < s.until)
+        early = stage is STAGES[0]
+        facts = _log_uniform(rng, 2 if early else 3, stage.facts)
+        questions = facts if early else min(facts, rng.randint(2, stage.questions))
         seed = rng.getrandbits(40)
         ruled = not early and rng.random() < 0.5
         rule: dict[str, Any] = {
             "forms": KINDS if ruled else ("plain",),
             "rule_in": rng.choice(["system"] * 3 + ["user"]),
         }
-        kind = rng.choices(PARTS, mixture)[0]
+        kind = rng.choices(PARTS, stage.weights)[0]
         match kind:
             case "reading":
                 return world.Context(

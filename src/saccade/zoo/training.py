@@ -26,6 +26,7 @@ class State:
     tokens: int = 0
     pool: int = 0
     batch: int = 0
+    pool_progress: float = 0.0
     seconds: float = 0.0
     snapshots: int = 0
 
@@ -91,7 +92,9 @@ class Run:
 
     def batches(self) -> Iterator[Batch]:
         while self.state.tokens < self.recipe.schedule.tokens:
-            pool = self.recipe.pool(self.state.pool, self.progress, self.tokenizer)
+            if self.state.batch == 0:
+                self.state.pool_progress = self.progress
+            pool = self.recipe.pool(self.state.pool, self.state.pool_progress, self.tokenizer)
             while self.state.batch < len(pool):
                 self.state.batch += 1
                 yield pool[self.state.batch - 1]
