@@ -21,7 +21,7 @@ from .call import Call
 from .localise import at_row, check_names, edit_here, measure_here, reach, shown_by
 from .plan import ModelPlan, plan_site
 from .report import Effect, Reading, Seen
-from .session import Frame, frames_of, open_frames, opened, run_of
+from .session import Frame, Run, frames_of, open_frames, opened, run_of
 
 PROBE, WEIGHTS = "probe of the edit", "weights"
 UNKNOWN = 2**16
@@ -214,7 +214,7 @@ class Host:
         if call.site.kind == "self":
             run.lengths[call.site.stack] = place.total
         axis = axes.key_axis(call.site, self.encoder_decoder)
-        work = _Work(call, place)
+        work = _Work(call, place, run)
         for frame in frames_of(self):
             frame.called = True
             span_map = frame.spans or run.spans
@@ -227,10 +227,9 @@ class Host:
 class _Work:
     """The edits and measures of all open contexts, merged into one call of the engine."""
 
-    def __init__(self, call: Call, place: axes.Place) -> None:
-        self.call, self.place = call, place
-        self.spans: dict[str, Tensor] = {}
-        self.views: dict[int, dict[str, str]] = {}
+    def __init__(self, call: Call, place: axes.Place, run: Run) -> None:
+        self.call, self.place, self.memory = call, place, run.memory
+        self.views: dict[int, tuple[axes.View, dict[str, str]]] = {}
         self.edits: list[tuple[Frame, int, Edit]] = []
         self.measures: list[tuple[Frame, Measure, Measure, axes.View]] = []
 
@@ -252,7 +251,7 @@ class _Work:
         """Run the engine once and hand out what came back."""
         if not self.edits and not self.measures:
             return None
-        spans = Spans(self.spans) if self.spans else None
+        spans = self._spans()
         edits = [edit for _, _, edit in self.edits]
         measures = [here for _, _, here, _ in self.measures]
         if weights:
@@ -278,14 +277,27 @@ class _Work:
         return result.values, whole if isinstance(whole, Tensor) else None
 
     def _names(self, view: axes.View) -> dict[str, str]:
-        """Put the spans of a view among those of the call; a name that another context uses otherwise gets a suffix."""
+        """What the spans of a view are called here: a name that another context uses otherwise gets a suffix."""
         if view.keys is None:
             return {}
         if id(view) not in self.views:
-            taken = {name: name if name not in self.spans else f"{name}#{len(self.views)}" for name in view.keys.names}
-            self.spans.update({taken[name]: view.keys[name] for name in view.keys.names})
-            self.views[id(view)] = taken
-        return self.views[id(view)]
+            taken = {name for _, names in self.views.values() for name in names.values()}
+            names = {name: name if name not in taken else f"{name}#{len(self.views)}" for name in view.keys.names}
+            self.views[id(view)] = view, names
+        return self.views[id(view)][1]
+
+    def _spans(self) -> Spans | None:
+        """The spans of all views; the same object at every layer, so that what the engine learns of them is kept."""
+        if not self.views:
+            return None
+        key = ("spans", *self.views)
+        if key not in self.memory:
+            views = self.views.values()
+            merged = {names[name]: view.keys[name] for view, names in views if view.keys for name in view.keys.names}
+            only = next(iter(views))[0].keys if len(views) == 1 else None
+            self.memory[key] = only or Spans(merged)
+        spans: Spans = self.memory[key]
+        return spans
 
     @torch.no_grad()
     def _probe(self, frame: Frame, edit: Edit, spans: Spans) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -56,11 +57,16 @@ class TransformersHost(Host):
         return found[0] if found else None
 
     def prompt(self, text: Any, spans: Any = None, **options: Any) -> Any:
-        """Tokens and spans of a text or of chat messages; see :func:`saccade.prompt.encode`."""
+        """Tokens and spans of a text, of chat messages, or of a list of these; see :func:`saccade.prompt.encode`.
+
+        A batch for a model that continues text is padded on the left unless ``padding_side`` says otherwise.
+        """
         from saccade.prompt import encode
 
         if self.tokenizer is None:
             raise HostError("prompt() needs a tokenizer: attach with saccade.attach(model, tokenizer).")
+        if self.model.can_generate() and not self.encoder_decoder:
+            options.setdefault("padding_side", "left")
         return encode(self.tokenizer, text, spans=spans, **options)
 
     def __call__(self, prompt: Any = None, **inputs: Any) -> Any:
@@ -77,6 +83,8 @@ class TransformersHost(Host):
             own ``generate`` returns.
         """
         given, spans = self._inputs(prompt)
+        known = signature(self.model.forward).parameters
+        given = {name: value for name, value in given.items() if name in known}
         with running(self, Run(spans=spans, generating=True)):
             out = self.model.generate(**{**given, **options})  # type: ignore[operator]
         if prompt is None or self.tokenizer is None or not isinstance(out, Tensor):
