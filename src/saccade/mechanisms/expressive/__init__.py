@@ -12,6 +12,7 @@ MECHANISMS: dict[str, str] = {
     "neural": "neural:Neural",
     "optimised": "optimised:Optimised",
     "selective": "selective:Selective",
+    "simplicial": "simplicial:Simplicial",
     "softplus": "softplus:Softplus",
     "super": "super:Super",
 }

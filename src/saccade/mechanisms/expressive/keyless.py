@@ -18,8 +18,8 @@ class Keyless(Layer):
     """out = W_O · concat_h softmax(q_h·x_h / √d) x_h, where x_h is the h-th slice of the tokens.
 
     The paper calls it Efficient Attention: half of the parameters of softmax attention. Tokens themselves are keys and
-    values, so the cache holds the tokens alone, half of the usual; with ``heads=1`` nothing is sliced. From the abstract
-    and public discussion of the paper.
+    values, so the cache holds the tokens alone, half of the usual; with ``heads=1`` nothing is sliced. From the
+    abstract and public discussion of the paper.
     """
 
     info = Info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class Kronecker(Layer):
         parameters="a second key and a second value projection",
         fast="the second key folds into the query: products of matrices, a few queries at a time",
     )
-    Options = Options
+    Options: ClassVar[type[Any]] = Options
 
     def build(self) -> None:
         shape = self.shape

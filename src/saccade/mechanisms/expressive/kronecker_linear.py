@@ -54,8 +54,10 @@ class KroneckerLinear(Kronecker):
     Options = Options
 
     def weigh(self, logits: Tensor, pairs: Tensor | None) -> Tensor:
-        powers = torch.stack([logits**g / math.factorial(g) for g in range(self.options.degree + 1)])
-        weights = powers.sum(dim=0) if pairs is None else powers.sum(dim=0).masked_fill(~pairs, 0)
+        weights = 1 + logits / self.options.degree
+        for g in range(self.options.degree - 1, 0, -1):
+            weights = 1 + weights * logits / g
+        weights = weights if pairs is None else weights.masked_fill(~pairs, 0)
         total = weights.sum(dim=(-2, -1), keepdim=True)
         return weights / total.masked_fill(total == 0, 1)
 
