@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from saccade.tasks import world
+from saccade.prompt import encode
+from saccade.tasks import Example, Place, world
 from saccade.zoo.coder import Coder, sources
 from saccade.zoo.copier import Copier
 from saccade.zoo.phenomena import TEST_SEED
@@ -75,6 +76,15 @@ def test_gold_spans_reach_whole_tokens(reader_tokenizer):
                 " ".join(text[a:b] for a, b in offsets if start <= a and b <= stop and a < b) for start, stop in ranges
             ]
             assert [w.replace(" ", "") for w in words] == [t.replace(" ", "") for t in e.texts(name)]
+
+
+def test_selectors_mark_the_same_words_in_a_prompt(reader_tokenizer):
+    for e in (*world.Injection(difficulty=3).examples(5), *world.Dialogue().examples(5)):
+        prompt = encode(reader_tokenizer, e.messages, spans=e.selectors())
+        for name in e.spans:
+            assert list(prompt.tokens_of(name)) == reader_tokenizer.tokenize(" ".join(e.texts(name)))
+    plain = Example("ba be bi", ("be",), {"gold": (Place(0, 3, 5),)})
+    assert encode(Copier().tokenizer(), plain.prompt, spans=plain.selectors()).tokens_of("gold") == ("be",)
 
 
 def test_copier_is_attention_alone():

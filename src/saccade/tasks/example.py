@@ -86,6 +86,17 @@ class Example:
             )
         return {n: [(p.start, p.stop) for p in self.spans[n]] for n in names or self.spans}
 
+    def selectors(self, *names: str) -> dict[str, Any]:
+        """Spans as `lm.prompt(example.messages, spans=...)` takes them; of a text, `lm.prompt(example.prompt, ...)`."""
+        from saccade.prompt import Chars, Within
+        from saccade.prompt import Message as Turn
+
+        def select(place: Place) -> Any:
+            chars = Chars(place.start, place.stop)
+            return Within(chars, Turn(place.message)) if self.is_chat else chars
+
+        return {n: [select(p) for p in self.spans[n]] for n in names or self.spans}
+
     def text_ranges(self, text: str, *names: str) -> dict[str, list[tuple[int, int]]]:
         """Character ranges by span name in `text`, the prompt rendered by a chat template.
 
