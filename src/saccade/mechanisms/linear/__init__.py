@@ -5,9 +5,13 @@ MECHANISMS: dict[str, str] = {
     "based-window": "window:Window",
     "efficient": "efficient:Efficient",
     "fast": "fast:Fast",
+    "flow": "flow:Flow",
+    "fourier": "galerkin:Fourier",
+    "galerkin": "galerkin:Galerkin",
     "gated-slots": "slots:GatedSlots",
     "hedgehog": "hedgehog:Hedgehog",
     "latte": "latte:Latte",
     "lightning": "lightning:Lightning",
+    "log-normal": "log_normal:LogNormal",
     "transnormer": "transnormer:TransNormer",
 }

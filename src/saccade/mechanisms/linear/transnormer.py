@@ -36,8 +36,8 @@ class TransNormer(Layer):
     """y = W_o (SRMSNorm(o) ⊙ W_u x), o_i = Σ_{j≤i} λ^(i−j) (q_i·k_j) v_j, with q = swish(W_q x) and k = swish(W_k x).
 
     SRMSNorm(o) = o √D / ‖o‖ over all heads together, without parameters; it replaces the division by a sum of weights.
-    λ_h = exp(−2^(−8(h+1)/H) (1 − l/L)) for head h and layer l. The rotation LRPE of the first layer is a position
-    scheme and not here. The norm keeps numerator and ε = 1e−6 inside the root.
+    λ_h = exp(−2^(−8(h+1)/H) (1 − l/(L−1) + 1e−5)) for head h and layer l, as the paper's code has it: the last layer
+    hardly decays. LRPE, the rotation of the first layer, is a position scheme and not here.
     """
 
     info = Info(
@@ -63,7 +63,9 @@ class TransNormer(Layer):
 
     def rates(self, device: torch.device) -> Tensor:
         """−log λ [H]."""
-        return geometric_slopes(self.shape.heads, device) * (1 - self.options.layer / self.options.layers)
+        depth = self.options.layer / max(self.options.layers - 1, 1)
+        rates: Tensor = geometric_slopes(self.shape.heads, device) * (1 - depth + 1e-5)
+        return rates
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """q, k, v [B,H,N,D], heads repeated."""
