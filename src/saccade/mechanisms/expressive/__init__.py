@@ -1,18 +1,25 @@
 """Mechanisms that compute more than softmax attention does."""
 
 MECHANISMS: dict[str, str] = {
+    "approximate": "approximate:Approximate",
     "cog": "cog:Cog",
     "context-broadcasting": "broadcasting:Broadcasting",
     "differential": "differential:Differential",
     "dual": "dual:Dual",
+    "elementwise": "elementwise:Elementwise",
+    "fixed-map": "fixed_map:FixedMap",
+    "gated-mlp": "gated_mlp:GatedMLP",
     "keyless": "keyless:Keyless",
     "kronecker": "kronecker:Kronecker",
     "kronecker-linear": "kronecker_linear:KroneckerLinear",
     "kv-shifting": "kv_shifting:KVShifting",
+    "multi-token": "multi_token:MultiToken",
     "neural": "neural:Neural",
     "optimised": "optimised:Optimised",
     "selective": "selective:Selective",
     "simplicial": "simplicial:Simplicial",
     "softplus": "softplus:Softplus",
+    "stack": "stack:Stack",
     "super": "super:Super",
+    "triadic": "triadic:Triadic",
 }

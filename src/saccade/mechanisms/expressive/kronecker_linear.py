@@ -59,7 +59,8 @@ class KroneckerLinear(Kronecker):
             weights = 1 + weights * logits / g
         weights = weights if pairs is None else weights.masked_fill(~pairs, 0)
         total = weights.sum(dim=(-2, -1), keepdim=True)
-        return weights / total.masked_fill(total == 0, 1)
+        normalised: Tensor = weights / total.masked_fill(total == 0, 1)
+        return normalised
 
     def fast(self, x: Tensor, context: Tensor, view: View, state: State | None) -> Tensor:
         q, k1, k2, v1, v2 = self.project(x, context)

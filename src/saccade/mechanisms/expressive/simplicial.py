@@ -106,14 +106,15 @@ class Simplicial(Layer):
         return y
 
     def seen(self, position: Tensor, rows: int) -> Tensor:
-        """Bool [B or 1,1,rows,second,J]: the pairs of the queries at ``position`` [B,1] and after; J = rows + first − 1.
+        """Bool [B or 1,1,rows,second,J]: the pairs of the queries from ``position`` [B,1] on; J = rows + first − 1.
 
-        Column c of the first token is ``first`` − 1 before the row c; slot s of the second is ``second`` − 1 − s before.
+        Column c of the first token is ``first`` − 1 before row c; slot s of the second is ``second`` − 1 − s before.
         """
         row = torch.arange(rows, device=position.device)
         column = torch.arange(rows + self.options.first - 1, device=position.device)
         slot = torch.arange(self.options.second, device=position.device)
         window = (column >= row[:, None]) & (column < row[:, None] + self.options.first)
         exists = position + column - (self.options.first - 1) >= 0
-        second = position[:, :, None] + row[:, None] + slot - (self.options.second - 1) >= 0
-        return ((window & exists[:, None])[:, :, None, :] & second[..., None])[:, None]
+        recent = position[:, :, None] + row[:, None] + slot - (self.options.second - 1) >= 0
+        pairs: Tensor = (window & exists[:, None])[:, :, None, :] & recent[..., None]
+        return pairs[:, None]
