@@ -24,13 +24,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs; no figures")
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch threads (default: all cores)")
+    parser.add_argument("--no-peers", action="store_true", help="leave out peers that have their own environment")
     parser.add_argument("--out", type=Path, help="folder of the results")
     asked = parser.parse_args()
     out = asked.out or (RESULTS / "quick" if asked.quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
     about = facts(asked.threads, SEED)
     for name in asked.only:
-        case, bench = importlib.import_module(f"benchmarks.cases.{name}"), Bench(asked.quick, asked.threads)
+        case, bench = (
+            importlib.import_module(f"benchmarks.cases.{name}"),
+            Bench(asked.quick, asked.threads, not asked.no_peers),
+        )
         print(f"{name}: {case.TITLE}", flush=True)
         start = time.perf_counter()
         rows = case.run(bench)

@@ -123,11 +123,13 @@ class Bench:
     Attributes:
         quick: tiny sizes and few repetitions: shows that everything runs, measures nothing.
         threads: torch threads of every worker.
+        peers: whether to run peers that have an environment of their own.
         missing: peers that were asked for and are not installed.
     """
 
     quick: bool
     threads: int
+    peers: bool = True
     missing: list[str] = dataclasses.field(default_factory=list)
 
     def worker(self, module: str, size: Any, env: str | None = None) -> Worker:
@@ -139,7 +141,9 @@ class Bench:
         return 1 if self.quick else full
 
     def has(self, env: str) -> bool:
-        """Whether a peer is installed; if not, that is put down."""
+        """Whether to run a peer; one that is not installed is put down as missing."""
+        if not self.peers:
+            return False
         if python_of(env).exists():
             return True
         if env not in self.missing:

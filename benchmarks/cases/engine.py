@@ -114,7 +114,7 @@ VARIANTS: dict[str, Callable[[Size], Callable[[], object]]] = {
     "peer: hand-written softmax, scaled and read": _eager,
 }
 MAIN = "one span scaled, masses on four spans read"
-BARS = {64: {MAIN: 1.15, "entropy": 2.2}, 128: {MAIN: 1.25, "entropy": 2.2}}
+BARS = {"width 64, float32": {MAIN: 1.15, "entropy": 2.2}, "width 128, float32": {MAIN: 1.25, "entropy": 2.2}}
 FEW = (MAIN, "one span scaled", "masses on four spans", "entropy")
 
 
@@ -134,6 +134,6 @@ def run(bench: Bench) -> list[Row]:
             often = {name: runner for name, runner in runners.items() if name in FEW}
             seldom = {name: runner for name, runner in runners.items() if name not in FEW}
             pairs = {**compare(base, often, bench.repeats(7)), **compare(base, seldom, bench.repeats(3))}
-        bars = BARS[size.width] if size.dtype == "float32" else {}
+        bars = BARS.get(group, {})
         rows += [row(group, name, "plain SDPA", pairs[name], bar=bars.get(name)) for name in names]
     return rows

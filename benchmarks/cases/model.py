@@ -179,11 +179,8 @@ class Race:
         for name, peer in contenders.items():
             first = firsts[name]
             answer = self.answers.setdefault(peer.group, first.answer)
-            more = {
-                "memory": first.bytes,
-                "difference": max(abs(a - b) for a, b in zip(first.answer, answer, strict=True)),
-                "note": peer.note,
-            }
+            apart = max(abs(a - b) for a, b in zip(first.answer, answer, strict=True))
+            more = {"memory": first.bytes, "difference": None if answer is first.answer else apart, "note": peer.note}
             bars = {"bar": peer.bar, "memory_bar": peer.memory_bar}
             rows.append(row(peer.group, name, PLAIN, pairs[name], against_memory=self.memory, **bars, **more))
             if peer.env is not None:
