@@ -38,10 +38,10 @@ def chunked_gated(
     arriving, leaving = log.exp(), (log[..., -1:, :] - log).exp()
     passing = log[..., -1, :].exp()
     if along == "keys":
-        inside = torch.einsum("...id,...jd,...ijd->...ij", q, k, decay) @ v
+        inside = (decay * k[..., None, :, :] @ q[..., None]).squeeze(-1) @ v
         added, passing = (k * leaving).mT @ v, passing[..., :, None]
     else:
-        inside = torch.einsum("...ij,...jd,...ijd->...id", q @ k.mT, v, decay)
+        inside = ((q @ k.mT)[..., None, :] @ (decay * v[..., None, :, :])).squeeze(-2)
         added, passing = k.mT @ (v * leaving), passing[..., None, :]
     memory = torch.zeros_like(added[:, :, 0]) if memory is None else memory.to(added.dtype)
     before = []
