@@ -31,7 +31,8 @@ class Selective(Scored):
 
     G = relu(S of head 0), zero on the diagonal, for the first token and for the future; F is shared by all heads.
     Context pruning at inference: with ``budget``, after every call that carries a state the keys of the highest F leave
-    the cache; F only grows, so they do not return. The budget of a layer is given, not searched for.
+    the cache; F only grows, so they would not return. The budget of a layer is given, not searched for. Nobody votes
+    against the first token, so it stays; among keys without votes the newest stay.
     """
 
     info = Info(
@@ -76,13 +77,15 @@ class Selective(Scored):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=(-against).masked_fill(hidden, -torch.inf))
 
     def prune(self, state: State) -> None:
-        """Keep the ``budget`` least unwanted keys, in order."""
+        """Keep the ``budget`` least unwanted keys, in order; of equals the older go, but never the first token."""
         votes, budget = state["votes"], self.options.budget
         if budget is None or votes.shape[-1] <= budget:
             return
+        votes = votes.masked_fill(state["positions"] == 0, -1)
         if "mask" in state:
             votes = votes.masked_fill(~state["mask"], torch.inf)
-        keep = votes.topk(budget, dim=-1, largest=False).indices.sort(dim=-1).values
+        newest_first = votes.flip(-1).argsort(dim=-1, stable=True)[:, :budget]
+        keep = (votes.shape[-1] - 1 - newest_first).sort(dim=-1).values
         for name in ("k", "v"):
             state[name] = take(state[name], keep)
         for name in {"votes", "positions", "mask"} & set(state.tensors):
