@@ -1,4 +1,4 @@
-"""Differential attention: the difference of two attention maps (Differential Transformer; parts of papers 262, 388)."""
+"""Differential attention: the difference of two attention maps (Differential Transformer; used by paper 388)."""
 
 from __future__ import annotations
 
