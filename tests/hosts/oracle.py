@@ -18,13 +18,14 @@ from transformers.masking_utils import eager_mask
 
 # (path, logits, member [B, K]) -> edited logits; (path, weights) -> edited weights; (path, heads) -> edited output
 Edit = Callable[..., Tensor]
-_state: dict[str, Any] = {"logits": None, "weights": None, "output": None, "paths": {}}
+_state: dict[str, Any] = {"logits": None, "weights": None, "output": None, "paths": {}, "kv_heads": {}}
 
 
 def oracle_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor]:
     path = _state["paths"].get(module)
+    _state["kv_heads"][path] = key.shape[1]
     groups = query.shape[1] // key.shape[1]
     q, k, v = (tensor.double() for tensor in (query, key, value))
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
@@ -55,19 +56,23 @@ def oracle_attention(
 
 
 @contextmanager
-def oracle(model: nn.Module, **edits: Edit) -> Iterator[None]:
-    """Let ``model`` call the oracle, with ``logits=``, ``weights=`` and ``output=`` edits."""
+def oracle(model: nn.Module, **edits: Edit) -> Iterator[dict[str, int]]:
+    """Let ``model`` call the oracle, with ``logits=``, ``weights=`` and ``output=`` edits.
+
+    Yields the number of key-value heads of the modules that are called, by path.
+    """
     AttentionInterface.register("oracle", oracle_attention)
     AttentionMaskInterface.register("oracle", eager_mask)
     before = {id(m.config): (m.config, m.config._attn_implementation) for m in model.modules() if hasattr(m, "config")}
     text = model.config.get_text_config()
     before[id(text)] = (text, text._attn_implementation)
     _state.update({"logits": None, "weights": None, "output": None} | edits)
+    _state["kv_heads"] = {}
     _state["paths"] = {module: path for path, module in model.named_modules()}
     for config, _ in before.values():
         config._attn_implementation_internal = "oracle"
     try:
-        yield
+        yield _state["kv_heads"]
     finally:
         for config, name in before.values():
             config._attn_implementation_internal = name

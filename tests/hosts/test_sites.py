@@ -38,9 +38,10 @@ def test_sites_are_what_calls(name):
         seen[path] = heads.shape[1]
         return heads
 
-    with oracle(case.model, output=note):
+    with oracle(case.model, output=note) as kv_heads:
         plain_run(case)
     assert {site.path: site.heads for site in lm.sites} == seen
+    assert {site.path: site.kv_heads for site in lm.sites} == kv_heads
     assert len({site.name for site in lm.sites}) == len(lm.sites)
     assert any(site.main for site in lm.sites)
     for site in lm.sites:

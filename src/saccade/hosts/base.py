@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Self
 
@@ -33,19 +34,32 @@ class Host:
 
     Attributes:
         model: the model, unchanged.
-        sites: every attention operator that can be seen and steered.
         unreachable: module paths of attention that cannot.
     """
 
     model: nn.Module
-    sites: tuple[Site, ...]
     unreachable: tuple[str, ...] = ()
     main: str = "text"
     encoder_decoder: bool = False
     image_token: int | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module, sites: Iterable[tuple[Site, nn.Module]]) -> None:
+        self.model = model
+        self._modules = {id(module): (site, module) for site, module in sites}
         self._attached = True
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Every attention operator that can be seen and steered.
+
+        Where neither a module nor its configuration states its heads, their number is 0 until its first call.
+        """
+        return tuple(site for site, _ in self._modules.values())
+
+    def site_of(self, module: nn.Module) -> Site | None:
+        """The site that a module is, if it is one of this host's."""
+        found = self._modules.get(id(module))
+        return found[0] if found else None
 
     def site(self, name: str) -> Site:
         """The site with this name."""
@@ -123,10 +137,6 @@ class Host:
         with self._open(Frame(self, span_map, measures=measures, sites=chosen, seen=seen)):
             yield seen
 
-    def site_of(self, module: nn.Module) -> Site | None:
-        """The site that a module is, if it is one of this host's."""
-        raise NotImplementedError
-
     def plan(
         self, edits: Sequence[Edit | Recipe] = (), measures: Sequence[Measure] = (), length: int = 1024
     ) -> ModelPlan:
@@ -164,6 +174,14 @@ class Host:
 
     def _deactivate(self) -> None:
         """Undo one :meth:`_activate`."""
+
+    def _learn(self, module: nn.Module, heads: int, kv_heads: int) -> Site:
+        """The site of a module, with the numbers of heads that it was called with."""
+        site, _ = self._modules[id(module)]
+        if (site.heads, site.kv_heads) != (heads, kv_heads):
+            site = replace(site, heads=heads, kv_heads=kv_heads)
+            self._modules[id(module)] = site, module
+        return site
 
     @contextmanager
     def _open(self, frame: Frame) -> Iterator[None]:

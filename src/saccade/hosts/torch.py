@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -59,8 +58,6 @@ class TorchHost(Host):
     main = "main"
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
         modules = {path: module for path, module in model.named_modules() if calls_attention(module)}
         if not modules:
             raise HostError(
@@ -68,26 +65,17 @@ class TorchHost(Host):
                 "torch.nn.functional.scaled_dot_product_attention."
             )
         count: Counter[str] = Counter()
-        self._modules: dict[int, tuple[Site, nn.Module]] = {}
+        sites = []
         for path, module in modules.items():
             kind = "cross" if CROSS.search(path) else "self"
             heads, kv_heads = heads_of(module)
             site = Site(path, count[kind], kind, heads, kv_heads, "main", path, kind == "self")
-            self._modules[id(module)] = (site, module)
+            sites.append((site, module))
             count[kind] += 1
+        super().__init__(model, sites)
         self._lock = threading.RLock()
         self._users = 0
         self._handles: list[RemovableHandle] = []
-
-    @property
-    def sites(self) -> tuple[Site, ...]:  # type: ignore[override]
-        """Every attention operator that can be seen and steered."""
-        return tuple(site for site, _ in self._modules.values())
-
-    def site_of(self, module: nn.Module) -> Site | None:
-        """The site that a module is, if it is one of this host's."""
-        found = self._modules.get(id(module))
-        return found[0] if found else None
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run the module."""
@@ -112,14 +100,6 @@ class TorchHost(Host):
     def _open(self, frame: Frame) -> Iterator[None]:
         with super()._open(frame), _Mode():
             yield
-
-    def _learn(self, module: nn.Module, heads: int, kv_heads: int) -> Site:
-        """The site of a module, with the numbers of heads that it was called with."""
-        site, _ = self._modules[id(module)]
-        if (site.heads, site.kv_heads) != (heads, kv_heads):
-            site = replace(site, heads=heads, kv_heads=kv_heads)
-            self._modules[id(module)] = (site, module)
-        return site
 
 
 def attach(model: nn.Module) -> TorchHost:

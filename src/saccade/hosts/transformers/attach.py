@@ -8,7 +8,7 @@ from inspect import signature
 from typing import Any
 from weakref import WeakValueDictionary
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from saccade.core.errors import HostError
@@ -38,23 +38,16 @@ class TransformersHost(Host):
     model: PreTrainedModel
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any = None) -> None:
-        super().__init__()
-        self.model, self.tokenizer = model, tokenizer
         found, self.unreachable = find_sites(model)
-        self.sites = tuple(site for site, _ in found.values())
+        super().__init__(model, found.values())
+        self.tokenizer = tokenizer
         self.encoder_decoder = bool(getattr(model.config, "is_encoder_decoder", False))
         self.main = main_axis(model, {site.stack for site in self.sites})
-        self._modules = {id(module): (site, module) for site, module in found.values()}
         self._configs = switch.configs_of(model, [module for _, module in found.values()])
         self.image_token = image_token(model.config)
         self._lock = threading.RLock()
         self._users = 0
         switch.register(function.attention, function.mask)
-
-    def site_of(self, module: nn.Module) -> Site | None:
-        """The site that a module is, if it is one of this model's."""
-        found = self._modules.get(id(module))
-        return found[0] if found else None
 
     def prompt(self, text: Any, spans: Any = None, **options: Any) -> Any:
         """Tokens and spans of a text, of chat messages, or of a list of these; see :func:`saccade.prompt.encode`.

@@ -42,9 +42,9 @@ def attention(
     """
     original = switch.original_of(module.config)
     for host in open_hosts():
-        site = host.site_of(module)
-        if site is None:
+        if host.site_of(module) is None:
             continue
+        site = host._learn(module, query.shape[1], key.shape[1])
         visible = _visible(module, original, query.shape[2], key.shape[2], attention_mask, kwargs)
         call = _call(site, module, query, key, value, visible, kwargs)
         weights = original in ("eager", None) and bool(kwargs.get("output_attentions"))

@@ -150,7 +150,7 @@ def _no_dispatch(model: nn.Module, strangers: tuple[str, ...]) -> str:
     advice = (
         "Its code calls scaled_dot_product_attention itself: saccade.hosts.torch.attach(model) can host those calls."
         if fused
-        else "Use an architecture that dispatches (llama, gpt2, bert, t5 and some 340 others do), or one whose code "
+        else "Use an architecture that dispatches (llama, gpt2, bert, t5 and over 400 others do), or one whose code "
         "calls torch's scaled_dot_product_attention, with saccade.hosts.torch.attach(model)."
     )
     return (
