@@ -26,8 +26,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 docs: $(READY)
-	$(BIN)/python scripts/figure_masses.py
-	$(BIN)/python -m pytest docs README.md --doctest-glob="*.md"
+	for script in scripts/figure_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m pytest tests/test_docs.py tests/cli/test_pages.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

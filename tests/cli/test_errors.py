@@ -43,7 +43,7 @@ WRONG = [
     (("steer", "minilm", *T, *E), "is an encoder, it writes no text: give sentences"),
     (("steer", "minilm", *T, *E, "--candidate", "azure", "--pooling", "max"), "--pooling is mean or cls"),
     (("steer", "minilm", *T, *E, "--candidates", "missing.txt"), "missing.txt cannot be read"),
-    (("plan", "DECODER", "--edit", "shout"), "--edit is none, scale"),
+    (("plan", "DECODER", "--edit", "shout"), "--edit is one of scale, pasta"),
     (("plan", "DECODER", "--measure", "volume"), "--measure is none, mass"),
     (("plan", "DECODER", "--length", "4", "--span-count", "9"), "no room for 9 spans"),
 ]

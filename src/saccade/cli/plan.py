@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saccade.core.errors import EditError, MeasureError
+from saccade.core.errors import MeasureError
 
-from . import models, options
+from . import methods, models, options
 from .output import console, print_json
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from saccade.core.measures import Measure
     from saccade.hosts.plan import ModelPlan
 
-EDITS = ("scale", "mask", "pasta", "split-softmax", "target-share")
 MEASURES = ("mass", "entropy", "logsumexp", "distance", "received", "topk", "pooled")
 
 
@@ -25,7 +24,7 @@ def plan(
     length: Annotated[int, typer.Option(min=2, help="Tokens of the prompt.")] = 4096,
     span_count: Annotated[int, typer.Option(min=1, help="Number of disjoint spans; the first is edited.")] = 1,
     edit: Annotated[
-        list[str] | None, typer.Option(help=f"none, or one of {', '.join(EDITS)}. Repeatable; scale.")
+        list[str] | None, typer.Option(help=f"none, or one of {', '.join(methods.METHODS)}. Repeatable; scale.")
     ] = None,
     measure: Annotated[
         list[str] | None, typer.Option(help=f"none, or one of {', '.join(MEASURES)}. Repeatable; mass.")
@@ -71,16 +70,8 @@ def _named(names: list[str]) -> list[str]:
 
 
 def _edit(name: str, span: str) -> Edit | Recipe:
-    import saccade as sc
-
-    if name not in EDITS:
-        raise EditError(f"--edit is none, {', '.join(EDITS)}; found {name!r}.")
-    if name in ("scale", "mask"):
-        return sc.Scale(span, 5.0) if name == "scale" else sc.Mask(span)
-    from saccade import steer
-
-    made: dict[str, Recipe] = {"pasta": steer.PASTA(span), "split-softmax": steer.SplitSoftmax(0.5, span)}
-    return made.get(name) or steer.TargetShare(span, 0.5)
+    method = methods.method(name, "--edit")
+    return method.make(span, method.strength, None)
 
 
 def _measure(name: str, spans: tuple[str, ...]) -> Measure:

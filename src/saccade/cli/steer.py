@@ -14,13 +14,12 @@ from rich.text import Text
 
 from saccade.core.errors import EditError, HostError, PromptError
 
-from . import models, options
+from . import methods, models, options
 from .output import console, print_json, progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saccade.core.edits import Recipe, Scale
     from saccade.core.sites import At
     from saccade.hosts import Effect
     from saccade.prompt import Prompt
@@ -29,47 +28,6 @@ SPAN = "emphasis"
 EVERYWHERE = "*"
 Answer = str | list[tuple[str, float]]
 """New text, or sentences with their similarities, the nearest first."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way of emphasising a span: its edit, its usual strength, and what the strength means."""
-
-    make: Callable[[float, At], Scale | Recipe]
-    strength: float
-    meaning: str
-
-
-def _scale(strength: float, at: At) -> Scale:
-    from saccade import Scale
-
-    return Scale(SPAN, strength, at=at)
-
-
-def _pasta(strength: float, at: At) -> Recipe:
-    from saccade.steer import PASTA
-
-    return PASTA(SPAN, strength=strength, at=at)
-
-
-def _split_softmax(strength: float, at: At) -> Recipe:
-    from saccade.steer import SplitSoftmax
-
-    return SplitSoftmax(strength, SPAN, at=at)
-
-
-def _target_share(strength: float, at: At) -> Recipe:
-    from saccade.steer import TargetShare
-
-    return TargetShare(SPAN, strength, at=at)
-
-
-METHODS = {
-    "scale": Method(_scale, 5.0, "attention on the span is multiplied by it"),
-    "pasta": Method(_pasta, 100.0, "attention on the span (and on new tokens) is multiplied by it"),
-    "split-softmax": Method(_split_softmax, 0.5, "the span's share of each row is raised to this power"),
-    "target-share": Method(_target_share, 0.5, "the span's share of each row"),
-}
 
 
 @dataclass(frozen=True)
@@ -104,11 +62,11 @@ def steer(
     strength: Annotated[
         float | None,
         typer.Option(
-            help="; ".join(f"{name}: {one.meaning} ({one.strength:g})" for name, one in METHODS.items()) + ".",
+            help="; ".join(f"{name}: {one.meaning} ({one.strength:g})" for name, one in methods.METHODS.items()) + ".",
             show_default=False,
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "scale",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(methods.METHODS)}.")] = "scale",
     heads: Annotated[
         Path | None, typer.Option(help="JSON of the heads to edit: a saved HeadSet, or {layer: [heads]}.")
     ] = None,
@@ -132,14 +90,14 @@ def steer(
     [dim]saccade steer minilm -t "The room was dirty, the food good." -e "the food good" -c "a tasty meal" -c "a filthy
     bed"[/dim]
     """
-    chosen = _method(method)
+    chosen = methods.method(method)
     words = models.text_of(text, file)
     sentences = _sentences(candidate or [], candidates)
     loaded = models.load(model, device, dtype)
     at = _at(loaded, heads, site)
     prompt = models.prompt_of(loaded, words, {SPAN: list(emphasize)}, chat)
     amount = chosen.strength if strength is None else strength
-    edit = chosen.make(amount, at)
+    edit = chosen.make(SPAN, amount, at)
     answer = _answer(loaded, prompt, sentences, max_new_tokens, pooling)
     plain = answer()
     with loaded.host.steer(edit) as effect:
@@ -205,12 +163,6 @@ def _side(value: Answer, before: Answer = "") -> Text:
 def _ranges(prompt: Prompt) -> list[tuple[int, int]]:
     member = prompt.spans[SPAN][0].tolist()
     return [place for place, inside in zip(prompt.offsets[0], member, strict=True) if inside]
-
-
-def _method(name: str) -> Method:
-    if name not in METHODS:
-        raise EditError(f"--method is one of {', '.join(METHODS)}; found {name!r}.")
-    return METHODS[name]
 
 
 def _sentences(given: list[str], file: Path | None) -> list[str]:
