@@ -132,6 +132,11 @@ def test_heads_outside_the_main_stack_go_by_site_name() -> None:
         assert len(cross) == 8
         assert [len(cross.heads_at(site)) for site in lm.sites if site.kind == "cross"] == [4, 4]
         assert not any(cross.heads_at(site) for site in lm.sites if site.kind == "self")
+        layers = sc.HeadSet([(0, 1), (1, 2)])
+        assert {site.name: layers.heads_at(site) for site in lm.sites if layers.heads_at(site)} == {
+            "encoder.0.self": [1],
+            "encoder.1.self": [2],
+        }
 
 
 def test_a_fingerprint_knows_the_weights_but_not_the_precision(lm) -> None:

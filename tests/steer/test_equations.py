@@ -15,7 +15,7 @@ import saccade as sc
 from saccade.steer import PASTA, SplitSoftmax, TargetShare, ZeroTuning
 from steer.dense import Call, calls, emphasised, moved, tuned, weights_of
 
-ENGINES = st.sampled_from(["auto", "tiled"])
+ENGINES = st.sampled_from(["auto", "fused", "tiled"])
 BOTH = ("a", "b")
 
 
