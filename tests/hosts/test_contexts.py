@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -256,6 +257,56 @@ def test_every_measure_at_every_site(case, lm):
     close(seen["rows"].stack()[..., 0, 0], torch.ones(2, 2, 4), "first row")
     assert seen["topk"].site("text.0.self")[1].shape == (2, 4, 9, 3)
     assert seen["pooled"].stack().shape == (2, 2, 4, 3, 3)
+
+
+def test_spans_of_a_context_stand_beside_those_of_the_prompt():
+    case = build("t5")
+    lm = attach(case.model)
+    spans = spans_for(case, lm)
+    decoder = sc.Spans.from_ranges({"start": [(0, 1)]}, length=5)
+    edits = (sc.Scale("a", 3.0), sc.Scale("start", 0.3))
+    with lm.steer(*edits, spans=spans, decoder_spans=decoder):
+        wanted = main_output(lm(**case.inputs))
+    rest = {"decoder_input_ids": case.inputs["decoder_input_ids"]}
+    prompt = SimpleNamespace(inputs={n: v for n, v in case.inputs.items() if n not in rest}, spans=spans)
+    with lm.steer(*edits, decoder_spans=decoder) as effect, lm.watch(sc.Mass()) as seen:
+        close(main_output(lm(prompt, **rest)), wanted, "prompt and decoder spans")
+    assert set(effect[0].masses) == {"encoder.0.self", "encoder.1.self", "decoder.0.cross", "decoder.1.cross"}
+    assert set(effect[1].masses) == {"decoder.0.self", "decoder.1.self"}
+    assert seen["mass"].names_at("decoder.0.cross") == ("a", "b")
+
+
+def test_methods_stand_where_edits_do(case, lm):
+    class Louder:
+        def edits(self):
+            return [sc.Scale("a", 3.0), sc.Bias("b", 1.0)]
+
+    spans = spans_for(case, lm)
+    wanted = steered(lm, case, sc.Scale("a", 3.0), sc.Bias("b", 1.0), spans=spans)
+    with torch.no_grad(), lm.steer(Louder(), spans=spans) as effect:
+        assert torch.equal(main_output(lm(**case.inputs)), wanted)
+    assert len(effect) == 2
+    assert lm.plan([Louder()], length=256).ratio > 0
+
+
+def test_unions_and_complements_of_spans(case, lm):
+    spans = spans_for(case, lm)
+    for these, those in (("a", sc.Outside("a")), (("a", "b"), sc.Outside("a", "b"))):
+        more = steered(lm, case, sc.Scale(these, 4.0), spans=spans)
+        less = steered(lm, case, sc.Scale(those, 0.25), spans=spans)
+        close(more, less, "the complement")
+    one = sc.Spans({"both": spans["a"] | spans["b"]})
+    close(more, steered(lm, case, sc.Scale("both", 4.0), spans=one), "the union")
+
+
+def test_target_masses_are_reached(case, lm):
+    spans = spans_for(case, lm)
+    edit = sc.Reallocate(lambda mass: torch.full_like(mass, 0.6), spans=("a",))
+    with torch.no_grad(), lm.steer(edit, spans=spans) as effect, lm.watch(sc.Mass(spans=("a",)), spans=spans) as seen:
+        lm(**case.inputs)
+    close(seen["mass"].stack()[:, :, :, 5:], torch.full((2, 2, 4, 4, 1), 0.6), "wanted mass")
+    assert effect[0].after == pytest.approx(0.6, abs=1e-5)
+    assert effect[0].before != pytest.approx(0.6, abs=1e-3)
 
 
 def test_an_eager_model_still_gives_its_weights():

@@ -130,6 +130,30 @@ def test_rows_and_received_are_on_the_tokens(name):
     assert torch.equal(found[True][1], found[False][1])
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
+def test_measures_do_not_depend_on_the_cache(name):
+    lm, inputs, spans = prepared(name)
+    measures = (sc.Mass(), sc.Entropy(), sc.Distance(), sc.Received(), sc.Rows((-1,)))
+    found = {}
+    for cache in ("dynamic", "static"):
+        with lm.watch(*measures, spans=spans) as found[cache]:
+            lm.generate(**inputs, **GREEDY, cache_implementation=cache)
+    for measure in measures:
+        for site in found["dynamic"][measure.name].sites:
+            pair = [found[cache][measure.name].site(site) for cache in ("dynamic", "static")]
+            close(pair[1], pair[0], f"{measure.name} at {site}")
+
+
+def test_images_and_beams():
+    lm, inputs, spans = prepared("llava")
+    options = {"max_new_tokens": 4, "num_beams": 2, "do_sample": False}
+    found = []
+    for use_cache in (True, False):
+        with lm.steer(sc.Scale("image", 0.2), sc.Scale("a", 3.0), spans=spans):
+            found.append(lm.generate(**inputs, **options, use_cache=use_cache))
+    assert torch.equal(*found)
+
+
 def test_beams_keep_the_spans_of_their_sample():
     lm, inputs, spans = prepared("llama")
     options = {"max_new_tokens": 5, "num_beams": 3, "do_sample": False}

@@ -90,23 +90,25 @@ def as_map(spans: Spans | Mapping[str, Spans] | None, decoder: Spans | None, mai
     return found
 
 
+def joined(frame: Frame, run: Run) -> SpanMap:
+    """The spans of the prompt, and those given to a context in their place or beside them."""
+    return {**run.spans, **frame.spans}
+
+
 def view(frame: Frame, run: Run, site: Site, axis: str, place: Place) -> View:
     """The spans that ``frame`` has for a call at ``site``."""
     queries_axis = site.stack
-    span_map = frame.spans or run.spans
+    span_map = joined(frame, run)
     base = _given(span_map, axis, site)
     query_base = base if site.kind == "self" else _given(span_map, queries_axis, None)
-    key = (id(base), id(query_base), axis, site.kind, place, run.generating, _version(run))
+    key = (id(base), id(query_base), id(run.images), axis, site.kind, place, run.generating)
     if key not in run.memory:
         if len(run.memory) >= 64:
             run.memory.clear()
-        run.memory[key] = (_make(run, base, query_base, axis, queries_axis, site, place), base, query_base)
-    made: View = run.memory[key][0]
-    return made
-
-
-def _version(run: Run) -> int:
-    return 0 if run.images is None else run.images.shape[1]
+        made = _make(run, base, query_base, axis, queries_axis, site, place)
+        run.memory[key] = made, base, query_base, run.images
+    found: View = run.memory[key][0]
+    return found
 
 
 def _make(
@@ -142,19 +144,21 @@ def _prompt_length(run: Run, axis: str, base: Spans | None, total: int) -> int:
 def _whole(run: Run, base: Spans | None, axis: str, total: int, place: Place, grows: bool) -> Spans | None:
     """Spans over all tokens so far, with ``image`` and ``generated`` where they make sense."""
     members = {name: base.resize(total)[name] for name in base.names} if base is not None else {}
-    if run.images is not None and axis == "text" and IMAGE not in members:
+    if run.images is not None and axis == "text" and IMAGE not in members and bool(run.images.any()):
         members[IMAGE] = Spans({IMAGE: run.images}).resize(total)[IMAGE]
     if grows:
         start = _prompt_length(run, axis, base, total)
         if GENERATED not in members:
             device = next(iter(members.values())).device if members else place.device
             members[GENERATED] = torch.arange(total, device=device) >= start
+    if not members:
+        return None
     if base is not None and not _fits(base.length, total, run, place, grows):
         raise SpanError(
             f"the spans cover {base.length} tokens, but the {axis} axis has {total}: give spans over the same tokens "
             "(padding included) as the model's input, or generate with lm.generate(...)."
         )
-    return Spans({name: member.to(place.device) for name, member in members.items()}) if members else None
+    return Spans({name: _rows(member.to(place.device), place.batch) for name, member in members.items()})
 
 
 def _fits(length: int, total: int, run: Run, place: Place, grows: bool) -> bool:
@@ -168,13 +172,13 @@ def _fits(length: int, total: int, run: Run, place: Place, grows: bool) -> bool:
 def _slice(whole: Spans, first: int, length: int, place: Place) -> Spans:
     tensor = whole.tensor[..., max(first, 0) : first + length]
     tensor = torch.nn.functional.pad(tensor, (0, length - tensor.shape[-1]))
-    return Spans({name: _rows(tensor[:, i], place.batch) for i, name in enumerate(whole.names)})
+    return Spans({name: tensor[:, i] for i, name in enumerate(whole.names)})
 
 
 def _rows(member: Tensor, batch: int) -> Tensor:
     """One row per sample of the call: beams and returned sequences repeat the rows of the prompt."""
     have = member.shape[0]
-    if have in (1, batch):
+    if member.dim() == 1 or have in (1, batch):
         return member
     if batch % have:
         raise SpanError(f"the spans are for {have} samples, but the model was called with {batch}.")

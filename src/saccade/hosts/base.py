@@ -195,7 +195,7 @@ class Host:
             self._deactivate()
 
     def _check_names(self, items: Sequence[Edit | Measure], span_map: Mapping[str, Spans]) -> None:
-        if span_map:
+        if self.main in span_map:
             for item in items:
                 check_names(item, span_map)
 
@@ -235,7 +235,7 @@ class Host:
         work = _Work(call, place, run)
         for frame in frames_of(self):
             frame.called = True
-            span_map = frame.spans or run.spans
+            span_map = axes.joined(frame, run)
             for item in (*frame.edits, *frame.measures):
                 check_names(item, span_map)
             work.add(frame, axes.view(frame, run, call.site, axis, place))

@@ -52,6 +52,13 @@ class Call:
             **asked,
         )
 
+    def first_keys(self, count: int) -> Call:
+        """The call with its first ``count`` keys only."""
+        if count >= self.k.shape[2]:
+            return self
+        mask, bias = (None if x is None else x[..., :count] for x in (self.mask, self.bias))
+        return replace(self, k=self.k[:, :, :count], v=self.v[:, :, :count], mask=mask, bias=bias)
+
     def row(self, index: int) -> Call:
         """The call reduced to one query row, with all of its keys."""
         keys, position = self.k.shape[2], self.k.shape[2] - self.q.shape[2] + index

@@ -48,7 +48,7 @@ def attention(
         visible = _visible(module, original, query.shape[2], key.shape[2], attention_mask, kwargs)
         call = _call(site, module, query, key, value, visible, kwargs)
         weights = original in ("eager", None) and bool(kwargs.get("output_attentions"))
-        applied = host._apply(call, _place(host, call, visible), weights)
+        applied = host._apply(*_placed(host, call, visible.first), weights)
         if applied is not None:
             return applied[0].transpose(1, 2).contiguous(), applied[1]
     function = sites.original_function(module, original)
@@ -120,7 +120,7 @@ def _call(
         sinks=_sinks(module, kwargs),
         bias=None if bias is None else bias[..., : visible.keys],
         window=visible.window,
-        dropout=float(kwargs.get("dropout") or 0.0),
+        dropout=float(kwargs.get("dropout") or 0.0) if module.training else 0.0,
     )
 
 
@@ -131,24 +131,37 @@ def _sinks(module: nn.Module, kwargs: dict[str, Any]) -> Tensor | None:
     return None
 
 
-def _place(host: Host, call: Call, visible: _Visible) -> Place:
-    """Where the keys and queries of a call stand among the tokens so far."""
+def _placed(host: Host, call: Call, first: int) -> tuple[Call, Place]:
+    """A call without the unused slots of a static cache, and where its keys and queries stand among the tokens so far.
+
+    Args:
+        host: the host of the site.
+        call: the call.
+        first: token of the first key, as the mask has it.
+    """
     site, run, keys = call.site, run_of(host), call.k.shape[2]
-    first, total = visible.first, visible.first + keys
+    total = first + keys
     held = run.caches.get(site.path)
-    if site.kind == "cross":
-        first, total = 0, keys
-    elif held is not None:
-        cache, layer = held
-        total = int(cache.get_seq_length(layer))
+    if held is not None:
+        total = _tokens(*held) or run.lengths.get(site.stack, total)
         first = max(0, total - keys)
-    grows = visible.causal or run.generating or bool(run.caches) or site.stack == "decoder"
-    return Place(
+        call = call.first_keys(total - first)
+    grows = call.causal or run.generating or bool(run.caches) or site.stack == "decoder"
+    place = Place(
         first=first,
-        keys=keys,
+        keys=call.k.shape[2],
         queries=call.q.shape[2],
         total=total,
         batch=call.q.shape[0],
         grows=grows and site.stack in ("text", "decoder"),
         device=call.q.device,
     )
+    return call, place
+
+
+def _tokens(cache: Any, layer: int) -> int:
+    """Tokens in a layer of a cache; 0 for a layer that reads the keys of another one."""
+    try:
+        return int(cache.get_seq_length(layer))
+    except ValueError:
+        return 0

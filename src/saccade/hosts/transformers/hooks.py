@@ -65,10 +65,8 @@ def note_images(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         run, cache = run_of(host), kwargs.get("past_key_values")
         here = tokens == host.image_token
         start = int(cache.get_seq_length()) if cache is not None else 0
-        if start == 0:
-            run.images = here if bool(here.any()) else None
-        elif run.images is not None:
-            run.images = torch.cat([run.images[:, :start], here], dim=1)
+        before = here.new_zeros(here.shape[0], start) if run.images is None else run.images[:, :start]
+        run.images = torch.cat([before, here], dim=1)
 
 
 def _with_contexts(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
