@@ -22,7 +22,8 @@ def chunked_gated(
 
     q, k [B,H,N,D], v [B,H,N,Dv]; log_decay ≤ 0 [B,H,N,D], or [B,H,N,Dv] along "values"; ``memory`` [B,H,D,Dv] comes
     from earlier tokens. Returns the outputs [B,H,N,Dv] and the memory after the last token. No exponent is ever
-    positive, whatever the decays: within a chunk every pair has its own decay, O(N·chunk·D) elements.
+    positive and none a difference of large sums, whatever the decays: within a chunk every pair has a decay of its own,
+    O(N·chunk·D) elements.
 
     >>> q, k, v = torch.randn(3, 1, 1, 5, 2)
     >>> whole, memory = chunked_gated(q, k, v, torch.zeros(1, 1, 5, 2), chunk=2)
@@ -32,11 +33,12 @@ def chunked_gated(
     n = q.shape[-2]
     chunk = min(chunk, n)
     q, k, v, log = (F.pad(t, (0, 0, 0, -n % chunk)).unflatten(-2, (-1, chunk)) for t in (q, k, v, log_decay))
-    log = log.cumsum(-2)
-    past = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device).tril()[..., None]
-    decay = (log[..., :, None, :] - log[..., None, :, :]).masked_fill(~past, -torch.inf).exp()
-    arriving, leaving = log.exp(), (log[..., -1:, :] - log).exp()
-    passing = log[..., -1, :].exp()
+    index = torch.arange(chunk, device=q.device)
+    age = (index[:, None] - index)[..., None]
+    since = log[..., :, None, :].masked_fill(age <= 0, 0).cumsum(-3)
+    decay = since.masked_fill(age < 0, -torch.inf).exp()
+    arriving, leaving = log.cumsum(-2).exp(), decay[..., -1, :, :]
+    passing = arriving[..., -1, :]
     if along == "keys":
         inside = (decay * k[..., None, :, :] @ q[..., None]).squeeze(-1) @ v
         added, passing = (k * leaving).mT @ v, passing[..., :, None]

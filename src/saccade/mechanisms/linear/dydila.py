@@ -129,4 +129,5 @@ class DyDiLA(Layer):
 def mixture(shares: Tensor, bank: Tensor, x: Tensor) -> Tensor:
     """Σ_p shares_p W_p x for shares [B,N,P], bank [P,C,D], x [B,N,D]: [B,N,C]."""
     every = (x @ bank.flatten(0, 1).mT).unflatten(-1, bank.shape[:2])
-    return (shares[..., None] * every).sum(-2)
+    mixed: Tensor = (shares[..., None] * every).sum(-2)
+    return mixed

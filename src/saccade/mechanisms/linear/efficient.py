@@ -30,7 +30,7 @@ class Efficient(QKV):
     """O = ρ_q(Q) (ρ_k(K)ᵀ V), where ρ_q is the softmax over the features of a token and ρ_k that over tokens.
 
     Each feature of the keys is a map of weights over the tokens, each query a mixture of the maps. With "scaling",
-    ρ_q(Q) = Q / √n and ρ_k(K) = K / √n for n keys.
+    ρ_q(Q) = Q / √n and ρ_k(K) = K / √n for n keys; the softmax was read in the paper's code, "scaling" was not.
     """
 
     info = Info(

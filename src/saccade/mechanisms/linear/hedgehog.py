@@ -30,7 +30,8 @@ class Hedgehog(Kernel):
     """o_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j), with φ(x) = [softmax(Wx + b), softmax(−Wx − b)].
 
     W and b are learned for each head, apart for queries and keys, and begin as the identity and zero. The paper writes
-    exp for the activation and normalises over the features for stability, which is the form here: it cannot overflow.
+    exp for the activation; the softmax over the features, of public code, cannot overflow, and a feature is at least
+    1e−12, so that the sum cannot vanish.
     ``distillation_loss`` trains W and b before anything else is trained.
     """
 
@@ -64,9 +65,9 @@ class Hedgehog(Kernel):
 
 
 def feature_map(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[softmax(Wx + b), softmax(−Wx − b)] for x [B,H,N,D], W [H,F,D], b [H,F]: [B,H,N,2F]."""
+    """[softmax(Wx + b), softmax(−Wx − b)], at least 1e−12, for x [B,H,N,D], W [H,F,D], b [H,F]: [B,H,N,2F]."""
     y = x @ weight.transpose(-1, -2).to(x.dtype) + bias[:, None, :].to(x.dtype)
-    return torch.cat([y.softmax(-1), (-y).softmax(-1)], dim=-1)
+    return torch.cat([y.softmax(-1), (-y).softmax(-1)], dim=-1).clamp_min(1e-12)
 
 
 def distillation_loss(student: Hedgehog, q: Tensor, k: Tensor, view: View) -> Tensor:
