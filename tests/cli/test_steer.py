@@ -86,3 +86,16 @@ def test_the_terminal_shows_both_sides(saccade, decoder):
     assert "as it is" in done.stdout
     assert "scale, strength 5" in done.stdout
     assert "proof: Scale('emphasis')" in done.stdout
+
+
+def test_an_encoder_decoder_is_steered_where_it_reads_the_text(saccade, decoder, tmp_path):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=512, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=4, decoder_start_token_id=1)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(decoder).save_pretrained(tmp_path)
+    found = decode(saccade, tmp_path, "--strength", 5)
+    moved = {one["site"]: one for one in found["mass"]}
+    assert set(moved) == {"encoder.0.self", "encoder.1.self", "decoder.0.cross", "decoder.1.cross"}
+    assert all(one["after"] > one["before"] for one in moved.values())

@@ -42,7 +42,7 @@ class Outcome:
         steered: what it answers with the emphasis.
         effect: proof from the edits.
         masses: per edited site the mean attention mass on the span before and after, over the edited heads: of the last
-            row of a decoder, of all rows of an encoder.
+            row of a model that writes, of all rows of an encoder.
     """
 
     method: str
@@ -251,7 +251,7 @@ def _masses(loaded: models.Loaded, prompt: Prompt, edit: Any, at: At) -> dict[st
     from saccade.core.sites import heads_at
 
     lm = loaded.host
-    heads = {site.name: heads_at(at, site, site.heads) for site in lm.sites if site.main}
+    heads = {site.name: heads_at(at, site, site.heads) for site in lm.sites}
 
     def read() -> dict[str, float]:
         with torch.no_grad(), lm.watch(sc.Mass((SPAN,)), sites=[name for name in heads if heads[name] != []]) as seen:
