@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,12 +30,9 @@ class Kernel(QKV):
     """o_i = Σ_j s(q_i, k_j) v_j / Σ_j s(q_i, k_j) over the keys that i sees, with s(q, k) = φ(q)·ψ(k).
 
     Override ``features``; and ``similarity`` where s has a plainer form than a product of features.
-
-    normalised   whether the sum of similarities divides
     """
 
     Options = Chunked
-    normalised: ClassVar[bool] = True
 
     def features(self, q: Tensor, k: Tensor, view: View) -> tuple[Tensor, Tensor]:
         """φ(q) [B,H,Q,F] and ψ(k) [B,H,K,F]."""
@@ -50,7 +46,7 @@ class Kernel(QKV):
     def weights(self, q: Tensor, k: Tensor, view: View) -> Tensor:
         """What each query gives to each key [B,H,Q,K], zero where it does not see it."""
         similarity = view.hide(self.similarity(q, k, view))
-        return divide(similarity, similarity.sum(-1, keepdim=True)) if self.normalised else similarity
+        return divide(similarity, similarity.sum(-1, keepdim=True))
 
     def reference(self, q: Tensor, k: Tensor, v: Tensor, view: View) -> Tensor:
         """All weights, then their products with the values."""
@@ -59,8 +55,7 @@ class Kernel(QKV):
     def fast(self, q: Tensor, k: Tensor, v: Tensor, view: View, state: State | None) -> Tensor:
         """The key-value products summed first."""
         left, right = self.features(q, k, view)
-        total = normalised_sum if self.normalised else kernel_sum
-        return total(left, right, v, view, state, self.options.chunk)
+        return normalised_sum(left, right, v, view, state, self.options.chunk)
 
 
 def kernel_sum(q: Tensor, k: Tensor, v: Tensor, view: View, state: State | None = None, chunk: int = 128) -> Tensor:
