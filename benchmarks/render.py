@@ -25,7 +25,8 @@ How it is measured:
   median of the pairwise ratios with the least and the largest. Everything runs once before, untimed. CPU, float32
   unless said otherwise, no gradients.
 - **Memory** is what one run adds to the resident memory of a fresh process at its peak: *extra* beyond libraries,
-  weights and inputs, *peak* beyond libraries alone. Beside it stands the ratio to the baseline's.
+  weights and inputs, *peak* beyond libraries alone. Beside it stands the ratio to the baseline's. While it is
+  measured, every tensor has pages of its own, so that the fragmentation of the heap does not count.
 - **Peers** that need other versions run in environments of their own (`python -m benchmarks.envs` installs them). Where
   two ways are asked the same question, their answers are compared, and the largest difference stands beside them.
 - A bar is what was promised before it was measured; where it is missed, the table says so.
