@@ -27,6 +27,7 @@ LLAMA = {
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 ROPE = {"rope_type": "default", "rope_theta": 1e4}
 ALTERNATING = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+MAMBA = {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1}
 BERT = {**LLAMA, "type_vocab_size": 2}
 DISTILBERT = {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
 MODERNBERT = {"local_attention": 6, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2}
@@ -201,7 +202,16 @@ CASES: dict[str, Architecture] = {
             "layer_types": ["chunked_attention", "full_attention"],
         },
     ),
+    "phi": Architecture("PhiForCausalLM", "decoder", LLAMA),
+    "stablelm": Architecture("StableLmForCausalLM", "decoder", LLAMA),
+    "helium": Architecture("HeliumForCausalLM", "decoder", {**LLAMA, "head_dim": 8}),
+    "cohere2": Architecture("Cohere2ForCausalLM", "decoder", {**LLAMA, **ALTERNATING}),
+    "diffllama": Architecture("DiffLlamaForCausalLM", "decoder", LLAMA),
+    "doge": Architecture("DogeForCausalLM", "decoder", LLAMA),
+    "bamba": Architecture("BambaForCausalLM", "decoder", {**LLAMA, **MAMBA}),
     "bert": Architecture("BertModel", "encoder", BERT),
+    "xlm_roberta": Architecture("XLMRobertaModel", "encoder", BERT),
+    "esm": Architecture("EsmModel", "encoder", {**BERT, "mask_token_id": 3}),
     "albert": Architecture("AlbertModel", "encoder", {**BERT, "embedding_size": 16}),
     "roberta": Architecture("RobertaModel", "encoder", BERT),
     "electra": Architecture("ElectraModel", "encoder", {**BERT, "embedding_size": 32}),
@@ -217,6 +227,8 @@ CASES: dict[str, Architecture] = {
         {**LLAMA, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 1},
     ),
     "bart": Architecture("BartForConditionalGeneration", "seq2seq", BART),
+    "mbart": Architecture("MBartForConditionalGeneration", "seq2seq", BART),
+    "pegasus": Architecture("PegasusForConditionalGeneration", "seq2seq", BART),
     "marian": Architecture("MarianMTModel", "seq2seq", {**BART, "decoder_vocab_size": WORDS}),
     "whisper": Architecture(
         "WhisperForConditionalGeneration",
@@ -241,6 +253,8 @@ CASES: dict[str, Architecture] = {
         lambda batch: {"input_values": torch.randn(batch, 100)},
         NO_TEXT,
     ),
+    "deit": Architecture("DeiTModel", "vision", VIT, pixels(3, 16, 16), NO_TEXT),
+    "beit": Architecture("BeitModel", "vision", VIT, pixels(3, 16, 16), NO_TEXT),
     "vit": Architecture("ViTModel", "vision", VIT, pixels(3, 16, 16), NO_TEXT),
     "dinov2": Architecture("Dinov2Model", "vision", VIT, pixels(3, 16, 16), NO_TEXT),
     "swin": Architecture(
