@@ -179,3 +179,11 @@ def test_arithmetic_is_right():
     for e in world.Arithmetic(difficulty=4).examples(40):
         a, b = int(e.texts("first")[0]), int(e.texts("second")[0])
         assert int(e.answer) == (a - b if e.texts("operator") == ("minus",) else a + b)
+
+
+def test_precedents_are_replies_that_broke_the_rule():
+    for e in world.Dialogue(turns=2, precedents=3, forms=("begin",)).examples(10):
+        drifted = [m["content"] for m in e.messages if m["role"] == "assistant"][-3:]
+        assert list(e.texts("drifted")) == drifted
+        assert not any(word in " ".join(drifted).split() for word in world.lexicon().prefixes)
+        assert e.answer == f"{e.meta['word']} {e.meta['value']}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from saccade.tasks.example import Script
 from saccade.tasks.task import register
 from saccade.tasks.world.base import WorldTask
-from saccade.tasks.world.facts import draw_facts
+from saccade.tasks.world.facts import Fact, draw_facts
 from saccade.tasks.world.forms import KINDS, PLAIN
 
 SMALL_TALK = (
@@ -28,6 +28,8 @@ class Dialogue(WorldTask):
     """An instruction, `turns` turns of small talk that it does not concern, then a question that it does [180].
 
     Difficulty: 1, 2, 4, 8, 16 turns. With `questions` > 1 each question comes after its own share of the turns.
+    `precedents` questions before the last one were answered without heeding the instruction: the assistant has drifted,
+    and its own words speak against the instruction. Span `drifted`: those replies.
     """
 
     name: ClassVar[str] = "world/dialogue"
@@ -35,23 +37,34 @@ class Dialogue(WorldTask):
 
     forms: tuple[str, ...] = KINDS
     turns: int = 0
+    precedents: int = 0
 
     def compose(self, rng: random.Random) -> tuple[Script, dict[str, Any]]:
         script, form = self.begin(rng)
-        turns = self.turns or 2 ** (self.difficulty - 1)
-        facts = draw_facts(rng, 2 * self.questions)
+        turns = self.turns or 1 << (self.difficulty - 1)
+        facts = draw_facts(rng, 2 * (self.questions + self.precedents))
+        pairs = [(facts.pop(), facts.pop()) for _ in range(self.questions + self.precedents)]
         meta: dict[str, Any] = {}
         for number in range(self.questions):
+            last = number == self.questions - 1
             for _ in range((turns * (number + 1)) // self.questions - (turns * number) // self.questions):
                 said, reply = rng.choice(SMALL_TALK)
                 script.write("user", said, "talk")
                 script.write("assistant", reply, "talk")
-            pair = facts[2 * number : 2 * number + 2]
-            fact, last = rng.choice(pair), number == self.questions - 1
-            for told in pair:
-                own = told is fact and last
-                script.write(
-                    "user", told.sentence, *(("gold",) if own else ()), inside={"value": told.value} if own else None
-                )
+            for _ in range(self.precedents if last else 0):
+                fact = self.tell(script, pairs.pop(), rng, last=False)
+                script.write("user", fact.question)
+                script.write("assistant", fact.value, "drifted")
+            fact = self.tell(script, pairs.pop(), rng, last)
             meta = self.ask(script, fact.question, fact, self.form_of(rng, form), last=last)
-        return script, meta | {"turns": turns, "ruled": form != PLAIN}
+        return script, meta | {"turns": turns, "precedents": self.precedents, "ruled": form != PLAIN}
+
+    @staticmethod
+    def tell(script: Script, pair: tuple[Fact, Fact], rng: random.Random, last: bool) -> Fact:
+        """State two facts and give the one to ask for; marks it in the last round."""
+        fact = rng.choice(pair)
+        for told in pair:
+            own = told is fact and last
+            names, inside = (("gold",), {"value": told.value}) if own else ((), None)
+            script.write("user", told.sentence, *names, inside=inside)
+        return fact

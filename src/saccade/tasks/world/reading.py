@@ -55,7 +55,7 @@ class Reading(WorldTask):
         """Indices of the facts asked for, the example's own last."""
         n = len(facts)
         if self.edges:
-            keys = [rng.random() ** (1 / (0.15 + abs(2 * i / max(n - 1, 1) - 1) ** 2)) for i in range(n)]
+            keys = [rng.random() ** (1 / (0.05 + abs(2 * i / max(n - 1, 1) - 1) ** 3)) for i in range(n)]
             order = sorted(range(n), key=keys.__getitem__, reverse=True)
         else:
             order = rng.sample(range(n), n)
