@@ -187,3 +187,14 @@ def test_precedents_are_replies_that_broke_the_rule():
         assert list(e.texts("drifted")) == drifted
         assert not any(word in " ".join(drifted).split() for word in world.lexicon().prefixes)
         assert e.answer == f"{e.meta['word']} {e.meta['value']}"
+
+
+def test_a_form_may_only_be_shown():
+    e = world.Context(forms=("begin",), rule_in="shown", questions=3).example(0)
+    assert "rule" not in e.spans
+    replies = [m["content"].split()[0] for m in e.messages if m["role"] == "assistant"]
+    assert replies == [e.meta["word"]] * 2
+    with pytest.raises(tasks.TaskError, match="needs questions > 1"):
+        world.Context(rule_in="shown")
+    with pytest.raises(tasks.TaskError, match="rule_in must be"):
+        world.Context(rule_in="nowhere")

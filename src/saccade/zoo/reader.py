@@ -46,13 +46,16 @@ class Reader:
     """Five layers, eight heads over four, 1.8 M parameters, one token a word.
 
     Each training conversation is a task of the world with several questions. Every token of a reply weighs 1 in the
-    loss and every other token `context_weight`. The number of facts in a document grows from 5 to 24 while training
-    goes on, and the first fifth of the budget has plain answers only. The fact asked for stands near the first or last
-    document more often than in the middle.
+    loss and every other token `context_weight`. Documents grow from 5 to 24 facts while training goes on, and the first
+    fifth of the budget has plain answers only. Later half of the conversations have an instruction on form: in the
+    system part, after each question, or only shown by the replies before. The fact asked for stands near the first or
+    last document more often than in the middle. Where a document contradicts the weights and the question names no
+    source, the answer is the document's six times in ten. No document of the training data holds an injected
+    instruction, and no reply breaks the instruction: what the model makes of those is its own.
     """
 
     name: str = "reader"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=7_000_000, rate=3e-3, warmup=0.02, decay=0.5))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=6_000_000, rate=3e-3, warmup=0.02, decay=0.5))
     snapshots: int = 0
     seed: int = 0
     batch_tokens: int = 4096
@@ -91,7 +94,7 @@ class Reader:
         ruled = not early and rng.random() < 0.5
         rule: dict[str, Any] = {
             "forms": KINDS if ruled else ("plain",),
-            "rule_in": rng.choice(["system"] * 3 + ["user"]),
+            "rule_in": rng.choice(["system", "system", "user", "shown"] if ruled and questions > 1 else ["system"]),
         }
         kind = rng.choices(PARTS, stage.weights)[0]
         match kind:
@@ -110,7 +113,7 @@ class Reader:
                 return world.Conflict(
                     seed=seed,
                     facts=facts,
-                    questions=rng.randint(1, max(1, facts // 2)),
+                    questions=rng.randint(2, max(2, facts // 2)),
                     per_document=rng.choice((3, 64)),
                     cue=rng.choice(("none", "context", "memory")),
                     wanted="either",
@@ -119,7 +122,7 @@ class Reader:
             case "memory":
                 return world.Memory(seed=seed, questions=rng.randint(4, 10), **rule)
             case "dialogue":
-                return world.Dialogue(seed=seed, turns=rng.randint(1, 4), questions=rng.randint(1, 3), **rule)
+                return world.Dialogue(seed=seed, turns=rng.randint(1, 4), questions=rng.randint(2, 4), **rule)
             case "years":
                 source = rng.choice(("memory", "context"))
                 facts = facts if source == "context" else 8

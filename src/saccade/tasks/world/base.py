@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from saccade.tasks.example import Example, Message, Script
+from saccade.tasks.example import Example, Message, Script, TaskError
 from saccade.tasks.task import Task
 from saccade.tasks.world.facts import LAND, RELATIONS, Fact
 from saccade.tasks.world.forms import PLAIN, Form, draw_form
@@ -19,13 +19,21 @@ class WorldTask(Task):
     """A task written in the synthetic language.
 
     `forms`: kinds of instruction on the answer's form, one drawn for each example ("plain" is none). `rule_in`: where
-    that instruction stands, "system" or "user" (after the question). `questions`: how many questions a conversation
-    asks; the last one is the example's, the others are answered before it.
+    that instruction stands: in the "system" part; in the "user" turn after each question, a new one each time; or
+    nowhere, the replies before the last having "shown" it (needs more than one question). `questions`: how many
+    questions a conversation asks; the last one is the example's, the others are answered before it.
     """
 
     forms: tuple[str, ...] = ("plain",)
     rule_in: str = "system"
     questions: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule_in not in ("system", "user", "shown"):
+            raise TaskError(f"rule_in must be 'system', 'user' or 'shown', found {self.rule_in!r}")
+        if self.rule_in == "shown" and self.questions < 2:
+            raise TaskError("a form that replies have shown needs questions > 1, found 1")
 
     @abstractmethod
     def compose(self, rng: random.Random) -> tuple[Script, dict[str, Any]]:
@@ -48,7 +56,7 @@ class WorldTask(Task):
 
     def form_of(self, rng: random.Random, form: Form) -> Form:
         """The form of the next answer: that of the system part, or a new one where the user gives it."""
-        return form if self.rule_in == "system" else draw_form(rng, self.forms)
+        return draw_form(rng, self.forms) if self.rule_in == "user" else form
 
     def ask(self, script: Script, question: str, fact: Fact, form: Form, last: bool) -> dict[str, Any]:
         """Write a question and its reply; gives the meta that `guess` needs."""
