@@ -2,7 +2,8 @@
 
 The review is about four things. Emphasising one of its clauses (attention on the clause times ``STRENGTH``, in the last
 layer, whose outputs are pooled to the embedding) should move the embedding towards the query that means this clause.
-Nothing of the model is changed. Five further reviews say how far that goes, and whether the layer matters.
+Nothing of the model is changed. The layer was chosen on the reviews in ``REVIEWS``; those in ``FRESH`` were written
+after that, and say how far it goes.
 """
 
 from __future__ import annotations
@@ -20,101 +21,10 @@ from torch.nn.functional import normalize
 import saccade as sc
 from saccade.core.sites import At
 from saccade.prompt import Prompt
+from saccade.reviews import FRESH, REVIEWS, Review
 
 STRENGTH = 3.0
 BATCH, LENGTH, REPEATS = 4, 256, 5
-
-
-@dataclass(frozen=True)
-class Review:
-    """A text, four clauses of it, and for each a query that means it. Keys are span names."""
-
-    text: str
-    clauses: dict[str, str]
-    queries: tuple[str, ...]
-
-
-REVIEWS = (
-    Review(
-        "We stayed for three nights in June: the room was dirty and the staff were rude to us, but the breakfast was "
-        "excellent and the beach was two minutes away.",
-        {
-            "room": "the room was dirty",
-            "breakfast": "the breakfast was excellent",
-            "staff": "the staff were rude to us",
-            "beach": "the beach was two minutes away",
-        },
-        ("Was the room clean?", "How is the food in the morning?", "Are the employees friendly?", "Is the sea near?"),
-    ),
-    Review(
-        "We stayed three nights in June: the room was dirty and nobody cleaned it, but the breakfast was excellent, "
-        "the staff were kind to our children, and the noise from the street kept us awake.",
-        {
-            "room": "the room was dirty",
-            "breakfast": "the breakfast was excellent",
-            "staff": "the staff were kind to our children",
-            "noise": "the noise from the street kept us awake",
-        },
-        ("Is the room clean?", "Is the food good?", "Are the employees friendly?", "Is it quiet at night?"),
-    ),
-    Review(
-        "The phone arrived on time. The battery lasts two days, the camera is blurry in the evening, the screen "
-        "scratched within a week, and support never answered my email.",
-        {
-            "battery": "The battery lasts two days",
-            "camera": "the camera is blurry in the evening",
-            "screen": "the screen scratched within a week",
-            "support": "support never answered my email",
-        },
-        (
-            "How long does a charge last?",
-            "Are the photos sharp?",
-            "Is the display robust?",
-            "Does customer service reply?",
-        ),
-    ),
-    Review(
-        "The film was too long, but the actors were brilliant, the music was forgettable, and the ending made me cry.",
-        {
-            "length": "The film was too long",
-            "actors": "the actors were brilliant",
-            "music": "the music was forgettable",
-            "ending": "the ending made me cry",
-        },
-        (
-            "How is the running time?",
-            "Is the cast any good?",
-            "Is the soundtrack worth hearing?",
-            "Is the conclusion moving?",
-        ),
-    ),
-    Review(
-        "The flight left two hours late, the seats were cramped, the meal was surprisingly good and my suitcase was "
-        "lost.",
-        {
-            "delay": "The flight left two hours late",
-            "seats": "the seats were cramped",
-            "meal": "the meal was surprisingly good",
-            "suitcase": "my suitcase was lost",
-        },
-        (
-            "Was the plane on time?",
-            "Is there room for my legs?",
-            "Is the food on board tasty?",
-            "Did the luggage arrive?",
-        ),
-    ),
-    Review(
-        "The waiter was rude, the soup was cold, the wine was wonderful and the bill was far too high.",
-        {
-            "waiter": "The waiter was rude",
-            "soup": "the soup was cold",
-            "wine": "the wine was wonderful",
-            "bill": "the bill was far too high",
-        },
-        ("Is the service friendly?", "Is the food served hot?", "Are the drinks good?", "Is it expensive?"),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -167,8 +77,9 @@ class Report:
 
     Attributes:
         main: the first review, last layer.
-        others: the other reviews, last layer.
-        everywhere: all reviews, the same edit in every layer.
+        others: the other reviews that the layer was chosen on, last layer.
+        fresh: the reviews written after that, last layer.
+        everywhere: the fresh reviews, the same edit in every layer.
         pooled: rises of the first review's clauses when the whole runs through ``SentenceTransformer``; None where
             that is not installed.
         plans: what the engine does, in words, for one clause scaled and the masses on four, on the review and on a
@@ -178,6 +89,7 @@ class Report:
 
     main: Table
     others: tuple[Table, ...]
+    fresh: tuple[Table, ...]
     everywhere: tuple[Table, ...]
     pooled: tuple[float, ...] | None
     plans: tuple[str, ...]
@@ -200,8 +112,9 @@ def run(lm: Any, *, timings: bool = True, step: Callable[[str], None] = lambda _
     last = lm.sites[-1].name
     step("emphasising each clause")
     tables = [similarities(lm, review, at=last) for review in REVIEWS]
-    step("the same in every layer")
-    everywhere = [similarities(lm, review) for review in REVIEWS]
+    step("the same for fresh reviews, in the last layer and in every layer")
+    fresh = tuple(similarities(lm, review, at=last) for review in FRESH)
+    everywhere = tuple(similarities(lm, review) for review in FRESH)
     step("through SentenceTransformer")
     pooled = through_sentence_transformers(lm.model.name_or_path, REVIEWS[0])
     step("measuring the cost")
@@ -210,7 +123,7 @@ def run(lm: Any, *, timings: bool = True, step: Callable[[str], None] = lambda _
     edits, measures = [sc.Scale(clauses[0], STRENGTH, at=last)], [sc.Mass(clauses)]
     lengths = (lm.prompt(REVIEWS[0].text).input_ids.shape[1], LENGTH)
     plans = tuple(str(lm.plan(edits=edits, measures=measures, length=length)) for length in lengths)
-    return Report(tables[0], tuple(tables[1:]), tuple(everywhere), pooled, plans, costs)
+    return Report(tables[0], tuple(tables[1:]), fresh, everywhere, pooled, plans, costs)
 
 
 def embed(lm: Any, prompt: Prompt) -> Tensor:

@@ -106,7 +106,7 @@ def an_edit(
         return sc.Temper(strengths(draw, shape, 0.3, 3.0), **where)
     if kind == "move":
         return sc.Reallocate(
-            WANTED[draw(st.sampled_from(["half", "square", "even"] + ["whole"] * (not sinks)))],
+            WANTED[draw(st.sampled_from(["half", "even"] if sinks else sorted(WANTED)))],
             spans=("a", "b"),
             **where,
         )

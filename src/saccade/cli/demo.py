@@ -57,7 +57,12 @@ def demo(
 
 def as_dict(report: Report) -> dict[str, Any]:
     """A report as JSON values."""
-    tables = {"main": (report.main,), "others": report.others, "everywhere": report.everywhere}
+    tables = {
+        "main": (report.main,),
+        "others": report.others,
+        "fresh": report.fresh,
+        "everywhere": report.everywhere,
+    }
     rises = {name: [list(table.rises) for table in some] for name, some in tables.items()}
     return {**asdict(report), "rises": rises, "holds": report.holds}
 
@@ -97,9 +102,6 @@ def show(out: Console, report: Report) -> None:
 
 def verdict(report: Report) -> Text:
     """What the numbers say."""
-    tables = (report.main, *report.others)
-    clauses = sum(len(table.rises) for table in tables)
-    last, everywhere = (sum(table.risen for table in some) for some in (tables, report.everywhere))
     text = Text()
     if report.holds:
         text.append("HOLDS  ", "bold green")
@@ -107,9 +109,11 @@ def verdict(report: Report) -> Text:
     else:
         text.append("FAILS  ", "bold red")
         text.append("not every clause of the review came nearer to the query that means it.")
+    count = sum(len(table.rises) for table in report.fresh)
+    last, everywhere = (sum(table.risen for table in tables) for tables in (report.fresh, report.everywhere))
     text.append(
-        f"\nOn all {len(tables)} reviews: {last} of {clauses} clauses rise when the last layer is edited, {everywhere} "
-        f"of {clauses} when every layer is. The last layer's states are what is pooled to the embedding."
+        f"\nOn {len(report.fresh)} reviews written after the layer was chosen: {last} of {count} clauses rise when the "
+        f"last layer is edited, {everywhere} of {count} when every layer is. Its states are what is pooled."
     )
     return text
 

@@ -145,7 +145,7 @@ def attention(
         here = [edit for edit, rows in zip(edits, program.touched, strict=True) if rows]
         values, found = _dense(program, q, k, v, spans, query_spans, here, measures)
     else:
-        values, found = plan.run(program, measures)
+        values, found, plan = plan.run(program, measures)
     return Result(values, plan, tuple(program.touched), found)
 
 

@@ -25,6 +25,7 @@ from .edits import (
     Temper,
 )
 from .errors import EditError, SpanError
+from .kernels import repeat_heads
 from .program import OutputEdit, Program, Reallocating, Rewriting, refuse_rows
 from .sites import Site, heads_at
 from .spans import Spans
@@ -65,8 +66,7 @@ class Compiler:
         """Keys and values have the same heads again where a shift of single heads repeated one of them."""
         program = self.program
         heads = max(program.k.shape[1], program.v.shape[1])
-        if program.k.shape[1] != program.v.shape[1]:
-            program.k, program.v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (program.k, program.v))
+        program.k, program.v = repeat_heads(program.k, heads), repeat_heads(program.v, heads)
 
     def _keep_precision(self) -> None:
         """Edits of q, k and v themselves would be rounded in 16-bit floats; such calls run in float32."""
@@ -158,7 +158,7 @@ class Compiler:
         moved = torch.where(keys if rows is None else keys & rows, vector, 0.0)
         tensor = program.k if edit.where == "k" else program.v
         if not kv:
-            tensor = tensor.repeat_interleave(visible.heads // tensor.shape[1], dim=1)
+            tensor = repeat_heads(tensor, visible.heads)
         shifted = tensor.to(program.dtype) + moved
         program.k, program.v = (shifted, program.v) if edit.where == "k" else (program.k, shifted)
         return self._count(rows, atoms)

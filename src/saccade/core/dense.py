@@ -221,7 +221,7 @@ def _(edit: Reallocate, dense: Dense) -> None:
         share = weights * member / mass[..., index : index + 1].clamp_min(1e-300)
         target = target + share * wanted[..., index : index + 1]
     others = weights * (1 - rest)
-    sink = 1 - weights.sum(-1, keepdim=True) if dense.sinks is not None else 0.0
+    sink = (dense.sink() - dense.logsumexp().unsqueeze(-1)).exp() if dense.sinks is not None else 0.0
     target = target + others * (left / (others.sum(-1, keepdim=True) + sink).clamp_min(1e-300))
     reached = target.sum(-1, keepdim=True)
     if dense.sinks is None:

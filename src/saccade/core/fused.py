@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .columns import Columns
-from .kernels import Kernel, kernel_for
+from .kernels import Kernel, kernel_for, repeat_heads
 from .measures import Distance, Entropy, LogSumExp, Mass, Measure, Pooled, Received, Rows
 from .program import Program
 from .reallocate import shares
@@ -24,6 +24,12 @@ from .segments import Pass, Segments, combine
 from .tiled import whole_rows
 
 Value = Tensor | tuple[Tensor, Tensor]
+LEAST_MASS = 1e-30
+"""Smaller masses lose digits in float32."""
+
+
+class UnderflowError(ArithmeticError):
+    """A mass that has to be moved is too small for a column of values to carry it; the tiled engine works in logs."""
 
 
 @dataclass(eq=False)
@@ -134,9 +140,10 @@ class Fused:
                 total = torch.logaddexp(measured.lse, sink.expand_as(measured.lse))
                 mass, log_sink = mass * (measured.lse - total).exp().unsqueeze(-1), sink - total
             seen = self.program.visible.sees(self.program.atoms.onehot)
-            log_mass = mass.clamp_min(torch.finfo(mass.dtype).tiny).log().masked_fill(~seen, -math.inf)
-            if hidden is not None:
-                log_mass = log_mass.masked_fill(hidden, -math.inf)
+            seen = seen if hidden is None else seen & ~hidden
+            if bool((seen & (mass < LEAST_MASS)).any()):
+                raise UnderflowError
+            log_mass = mass.masked_fill(~seen, 1.0).log().masked_fill(~seen, -math.inf)
             bias, hidden = _added(bias, hidden, shares(step, log_mass, log_sink))
         return bias, hidden
 
@@ -170,7 +177,7 @@ class Fused:
         for part in wide.split(size, dim=-1):
             values = part[:, None].expand(-1, program.k.shape[1], -1, -1)
             passes.append(self._statistics()._attend(values, solved.bias, solved.hidden).values)
-        whole = torch.cat(passes, dim=-1)
+        whole = passes[0] if len(passes) == 1 else torch.cat(passes, dim=-1)
         if solved.keep is not None:
             whole = whole * solved.keep.unsqueeze(-1)
         return list(whole.split([block.shape[-1] for block in columns], dim=-1))
@@ -244,9 +251,9 @@ class Fused:
         centre = k.mean(dim=2, keepdim=True)
         expected = statistics._attend(k - centre, solved.bias, solved.hidden).values
         q, scale = statistics.program.tempered()
-        centre = centre.repeat_interleave(q.shape[1] // centre.shape[1], dim=1)
-        logit = scale * (q * expected).sum(-1)
-        total = solved.lse - scale * (q * centre).sum(-1)
+        centre = repeat_heads(centre, q.shape[1])
+        logit = scale * torch.linalg.vecdot(q, expected)
+        total = solved.lse - scale * torch.matmul(q, centre.transpose(-1, -2))[..., 0]
         if solved.bias is not None:
             logit = logit + self._expected_bias(solved)
         entropy = total - logit
@@ -280,8 +287,7 @@ class Fused:
         with torch.enable_grad():
             probe = torch.zeros(visible.batch, visible.heads, visible.keys, 1, dtype=program.dtype, requires_grad=True)
             expanded = self._statistics().program
-            group = visible.heads // expanded.k.shape[1]
-            detached = replace(expanded, q=expanded.q.detach(), k=expanded.k.detach().repeat_interleave(group, dim=1))
+            detached = replace(expanded, q=expanded.q.detach(), k=repeat_heads(expanded.k.detach(), visible.heads))
             seen = Columns(detached, self.kernel).attend(probe, solved.bias, solved.hidden).values
             return torch.autograd.grad(seen, probe, g)[0][..., 0]
 

@@ -103,6 +103,12 @@ def transpose(
     return gradients[2][..., : g.shape[-1]]
 
 
+def repeat_heads(tensor: Tensor, heads: int) -> Tensor:
+    """Key-value heads repeated for every query head that reads them; no copy where there is nothing to repeat."""
+    group = heads // tensor.shape[1]
+    return tensor if group == 1 else tensor.repeat_interleave(group, dim=1)
+
+
 def kernel_for(device: torch.device) -> Kernel:
     """The kernel of a device."""
     return CpuFlash() if device.type == "cpu" else Sdpa()

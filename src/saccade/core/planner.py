@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from . import tiled
 from .costs import Costs, Step
 from .errors import EngineError
-from .fused import Fused
+from .fused import Fused, UnderflowError
 from .kernels import kernel_for
 from .measures import Entropy, LogSumExp, Mass, Measure, Received, Rows, TopK
 from .program import Program
@@ -61,16 +61,19 @@ class Plan:
         lines = [f"{self.engine} engine, about {self.ratio:.2f}x the work of plain attention"]
         return "\n".join([*lines, *(f"  {index}. {step}" for index, step in enumerate(self.steps, 1))])
 
-    def run(self, program: Program, measures: Sequence[Measure]) -> tuple[Tensor, dict[str, Value]]:
-        """Carry out the plan on the fused or tiled engine."""
+    def run(self, program: Program, measures: Sequence[Measure]) -> tuple[Tensor, dict[str, Value], Plan]:
+        """Carry out the plan on the fused or tiled engine; also the plan that ran in the end."""
         if self.engine == "tiled":
             values, found = tiled.run(program, measures)
             assert values is not None
-            return values, found
+            return values, found, self
         here = [measure for measure in measures if measure.name not in self.elsewhere]
         there = [measure for measure in measures if measure.name in self.elsewhere]
-        values, found = Fused(program, self.lowering == "segments").run(here)
-        return values, found | (tiled.run(program, there, want_values=False)[1] if there else {})
+        try:
+            values, found = Fused(program, self.lowering == "segments").run(here)
+        except UnderflowError:
+            return _whole(Costs(program), "tiled", measures, str(UnderflowError.__doc__)).run(program, measures)
+        return values, found | (tiled.run(program, there, want_values=False)[1] if there else {}), self
 
 
 def plan(program: Program, measures: Sequence[Measure], engine: str) -> Plan:
@@ -148,7 +151,8 @@ def _is_small(program: Program, measures: Sequence[Measure]) -> bool:
 def _lowering(program: Program, measures: Sequence[Measure]) -> tuple[str, str]:
     visible = program.visible
     varies = any(x is not None and x.shape[2] > 1 for x in (program.bias, program.hidden))
-    reads = any(isinstance(m, Mass) for m in measures) or bool(program.reallocate) or program.value_scale is not None
+    reads = any(isinstance(m, Mass | Received) for m in measures) or bool(program.reallocate)
+    reads = reads or program.value_scale is not None
     if _learns(program):
         return "columns", "Gradients flow through one kernel call."
     if program.q.device.type != "cpu":

@@ -16,7 +16,8 @@ def shares(edit: Reallocating, log_mass: Tensor, log_sink: Tensor | None) -> Ten
 
     A bias ``log f(m) - log m`` that is constant on a span moves its mass from m to f(m), as long as the rest gets
     ``log(1 - sum f) - log(1 - sum m)``. The log-sum-exp of the row stays what it was. Beside a sink, whose logit is
-    fixed, the rest and the sink keep their logits instead: the bias of the rest is subtracted from all.
+    fixed, the rest and the sink keep their logits instead: the bias of the rest is subtracted from all. There the
+    log-sum-exp is as exact as ``1 - sum f``, of which floats keep few digits when nearly all is wanted.
 
     Args:
         edit: the reallocation, with its spans as atoms ``[S, T]``.

@@ -20,6 +20,8 @@ from . import kernels
 from .program import Program
 from .visibility import take_rows
 
+Samples = slice | Tensor
+
 
 @dataclass(frozen=True)
 class Run:
@@ -54,25 +56,23 @@ class Segments:
     program: Program
 
     @cached_property
-    def groups(self) -> list[tuple[Tensor | None, list[Run]]]:
-        """Samples that share their runs (None: all samples), with these runs."""
+    def groups(self) -> list[tuple[Samples, list[Run]]]:
+        """Samples that share their runs, with these runs."""
         program = self.program
         code = program.atoms.code
         if program.visible.key is not None:
             code = torch.where(program.visible.key, code, -1)
         cut = program.visible.offset if program.visible.causal else 0
         if code.shape[0] == 1:
-            return [(None, _runs(code[0], cut))]
+            return [(slice(None), _runs(code[0], cut))]
         rows, owner = torch.unique(code, dim=0, return_inverse=True)
-        if rows.shape[0] == 1:
-            return [(None, _runs(rows[0], cut))]
-        return [((owner == index).nonzero()[:, 0], _runs(row, cut)) for index, row in enumerate(rows)]
+        return [(_samples(owner == index), _runs(row, cut)) for index, row in enumerate(rows)]
 
     def attend(self, values: Tensor, bias: Tensor | None, hidden: Tensor | None, scales: bool, keep: bool) -> Pass:
-        """One pass over ``values``; ``scales``: apply the value scales; ``keep``: keep the parts of each atom."""
+        """One pass over ``values``; ``scales``: apply the value scales; ``keep``: parts by atom, not their sum."""
         groups = self.groups
-        if groups[0][0] is None:
-            return self._attend(None, groups[0][1], values, bias, hidden, scales, keep)
+        if len(groups) == 1:
+            return self._attend(slice(None), groups[0][1], values, bias, hidden, scales, keep)
         visible, count = self.program.visible, self.program.atoms.count
         rows = (visible.batch, visible.heads, visible.queries)
         dtype = self.program.dtype
@@ -98,7 +98,7 @@ class Segments:
         lse = lse.masked_fill(torch.isneginf(lse), math.inf)
         for samples, runs in self.groups:
             q, k, scale, key_bias = self._inputs(samples)
-            k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+            k = kernels.repeat_heads(k, q.shape[1])
             for run in runs:
                 effective = _pick(lse, samples) - _atom(_pick(bias, samples), run.atom, 0.0)
                 if hidden is not None:
@@ -115,7 +115,7 @@ class Segments:
                         causal=causal,
                         mask=mask,
                     )
-                    received[slice(None) if samples is None else samples, :, keys] += found
+                    received[samples, :, keys] += found
         return received
 
     def _blocks(self, run: Run) -> Iterator[tuple[slice, bool]]:
@@ -130,7 +130,7 @@ class Segments:
         if after < visible.queries:
             yield slice(after, visible.queries), False
 
-    def _inputs(self, samples: Tensor | None) -> tuple[Tensor, Tensor, float, Tensor | None]:
+    def _inputs(self, samples: Samples) -> tuple[Tensor, Tensor, float, Tensor | None]:
         program, key_bias = self.program, self.program.visible.additive
         q, scale = program.tempered()
         if key_bias is not None:
@@ -140,7 +140,7 @@ class Segments:
 
     def _attend(
         self,
-        samples: Tensor | None,
+        samples: Samples,
         runs: list[Run],
         values: Tensor,
         bias: Tensor | None,
@@ -157,6 +157,7 @@ class Segments:
         total = torch.full((batch, heads, queries), -math.inf, dtype=dtype)
         by_atom = torch.full((count, batch, heads, queries), -math.inf, dtype=dtype)
         parts = torch.zeros(count, *whole.shape, dtype=dtype) if keep else None
+        seen: set[int] = set()
         for run in runs:
             keys = slice(run.start, run.end)
             for rows, causal in self._blocks(run):
@@ -164,16 +165,17 @@ class Segments:
                 out, lse = _kernel(q[:, :, rows], k[:, :, keys], values[:, :, keys], scale, causal, mask)
                 out = out.to(dtype)
                 if parts is not None:
-                    _merge(parts[run.atom][:, :, rows], by_atom[run.atom][..., rows], out, lse)
-                else:
-                    _accumulate(by_atom[run.atom][..., rows], lse)
+                    _merge(parts[run.atom][:, :, rows], by_atom[run.atom][..., rows], out, lse, run.atom not in seen)
+                    continue
+                _accumulate(by_atom[run.atom][..., rows], lse)
                 if factor is not None:
                     out = out * take_rows(factor, rows)[..., run.atom : run.atom + 1]
                 if bias is not None:
                     lse = lse + take_rows(bias, rows)[..., run.atom]
                 if hidden is not None:
                     lse = lse.masked_fill(take_rows(hidden, rows)[..., run.atom], -math.inf)
-                _merge(whole[:, :, rows], total[..., rows], out, lse)
+                _merge(whole[:, :, rows], total[..., rows], out, lse, not seen)
+            seen.add(run.atom)
         return Pass(whole, total, by_atom.permute(1, 2, 3, 0), parts)
 
 
@@ -189,8 +191,12 @@ def _kernel(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool, mask: T
     return out, lse
 
 
-def _merge(whole: Tensor, total: Tensor, out: Tensor, lse: Tensor) -> None:
-    """Add a block to attention that was computed so far, in place."""
+def _merge(whole: Tensor, total: Tensor, out: Tensor, lse: Tensor, first: bool) -> None:
+    """Add a block to attention that was computed so far, in place; ``first``: there is nothing so far."""
+    if first:
+        whole.copy_(out.masked_fill(torch.isneginf(lse).unsqueeze(-1), 0.0) if torch.isneginf(lse).any() else out)
+        total.copy_(lse)
+        return
     new = torch.logaddexp(total, lse)
     share = torch.where(torch.isneginf(lse), 0.0, (lse - new).exp())
     whole.lerp_(out, share.unsqueeze(-1))
@@ -206,17 +212,22 @@ def _atom(values: Tensor | None, atom: int, default: float) -> Tensor:
 
 
 @overload
-def _pick(tensor: Tensor, samples: Tensor | None) -> Tensor: ...
+def _pick(tensor: Tensor, samples: Samples) -> Tensor: ...
 
 
 @overload
-def _pick(tensor: None, samples: Tensor | None) -> None: ...
+def _pick(tensor: None, samples: Samples) -> None: ...
 
 
-def _pick(tensor: Tensor | None, samples: Tensor | None) -> Tensor | None:
-    if tensor is None or samples is None or tensor.shape[0] == 1:
-        return tensor
-    return tensor[samples]
+def _pick(tensor: Tensor | None, samples: Samples) -> Tensor | None:
+    return tensor if tensor is None or tensor.shape[0] == 1 else tensor[samples]
+
+
+def _samples(chosen: Tensor) -> Samples:
+    """The chosen samples; a slice where they are neighbours, which copies nothing."""
+    index = chosen.nonzero()[:, 0]
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if last - first + 1 == len(index) else index
 
 
 def _runs(code: Tensor, cut: int) -> list[Run]:
