@@ -42,17 +42,6 @@ def saving(units: Units) -> tuple[float, float, float]:
     return baseline, method, baseline / method
 
 
-def rank_correlation(units: Units) -> tuple[float, float, float]:
-    """Spearman's rank correlation of the two columns, against a baseline of 0."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(units, axis=0)
-    ranks -= ranks.mean(0)
-    norms = np.sqrt((ranks**2).sum(0)).prod()
-    correlation = float(ranks.prod(1).sum() / norms) if norms else 0.0
-    return 0.0, correlation, correlation
-
-
 def interval(units: Units, statistic: Statistic, seed: int = 0) -> tuple[float, float]:
     """95% percentile bootstrap of the effect: units are drawn anew, whole rows, 2,000 times.
 
