@@ -40,3 +40,4 @@ from .core.spans import Spans as Spans
 from .heads import HeadSet as HeadSet
 from .hosts import attach as attach
 from .mechanisms import mechanism as mechanism
+from .repro import papers as papers

@@ -13,11 +13,13 @@ from saccade.core.errors import SaccadeError
 
 from .demo import demo
 from .output import errors
+from .papers import papers
 from .plan import plan
+from .repro import repro
 from .see import see
 from .steer import steer
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, plan)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, plan, papers, repro)
 MISUSE = 2
 """Exit code of a command that was asked for something that cannot be done."""
 

@@ -53,7 +53,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B,N,dim] -> [B,N,dim], causal."""
         x = x + self.mix(self.norm(x), causal=True)
-        return x + self.back(F.gelu(self.forth(self.norm_after(x))))
+        wide: Tensor = self.back(F.gelu(self.forth(self.norm_after(x))))
+        return x + wide
 
 
 class Host(nn.Module):
@@ -103,7 +104,7 @@ def accuracy(model: Host, data: Batch) -> float:
     """Share of the positions to be foretold that are."""
     tokens, wanted = data
     asked = wanted != IGNORED
-    return (model(tokens).argmax(-1) == wanted)[asked].double().mean().item()
+    return float((model(tokens).argmax(-1) == wanted)[asked].double().mean())
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def peak(compute: Callable[..., Tensor], inputs: list[Tensor], backward: bool) -
         if backward:
             out.sum().backward()
     now = most = 0
-    for event in seen.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in seen.profiler.kineto_results.events():
         if event.name() == "[memory]":
             now += event.nbytes()
             most = max(most, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def scores(lm: Any, line: Tensor) -> dict[tuple[int, int], float]:
     rows = range(SEGMENT + 1, 2 * SEGMENT)
     with torch.no_grad(), lm.watch(sc.Rows(rows)) as seen:
         lm(input_ids=line)
-    found = {}
+    found: dict[tuple[int, int], float] = {}
     for site in lm.sites:
         kept = seen["rows"].site(site.name)
         target = torch.arange(2, SEGMENT + 1)
@@ -47,7 +48,8 @@ def scores(lm: Any, line: Tensor) -> dict[tuple[int, int], float]:
 def copied(lm: Any, line: Tensor) -> Tensor:
     """Share of the copy, but its first symbol, that each sequence's greedy predictions get right: [rows]."""
     foretold = lm(input_ids=line).logits[:, SEGMENT + 1 : -1].argmax(-1)
-    return (foretold == line[:, SEGMENT + 2 :]).double().mean(-1)
+    right: Tensor = foretold == line[:, SEGMENT + 2 :]
+    return right.double().mean(-1)
 
 
 @claim(
@@ -75,7 +77,9 @@ def run(quick: bool, seed: int) -> Result:
         Comparison("accuracy on copies: whole model against induction heads ablated", pairs(whole, without), BAR, drop),
         (
             Comparison("accuracy on copies: other heads ablated against whole model", pairs(whole, spared), SPARED),
-            Comparison("rise of copying when heads form against other times", pairs(usual, rises[:, forming]), TOGETHER),
+            Comparison(
+                "rise of copying when heads form against other times", pairs(usual, rises[:, forming]), TOGETHER
+            ),
         ),
         {
             "scores": {f"{layer}.{head}": round(score, 3) for (layer, head), score in by_head.items()},
@@ -87,7 +91,7 @@ def run(quick: bool, seed: int) -> Result:
     )
 
 
-def ablated(lm: Any, line: Tensor, heads: dict[int, list[int]]) -> Tensor:
+def ablated(lm: Any, line: Tensor, heads: Mapping[int | str, list[int]]) -> Tensor:
     """Copying with these heads at zero."""
     with lm.steer(ZeroAblation(at=heads)):
         return copied(lm, line)
@@ -100,7 +104,7 @@ def checkpoint(number: int, tokenizer: Any, held: Tensor, fresh: Tensor) -> tupl
         return max(scores(lm, held).values()), copied(lm, fresh)
 
 
-def by_layer(heads: list[tuple[int, int]]) -> dict[int, list[int]]:
+def by_layer(heads: list[tuple[int, int]]) -> dict[int | str, list[int]]:
     """Layer -> heads, as edits take them."""
     return {layer: [head for at, head in heads if at == layer] for layer in {at for at, _ in heads}}
 

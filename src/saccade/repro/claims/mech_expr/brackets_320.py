@@ -44,8 +44,8 @@ def brackets(generator: torch.Generator, rows: int = ROWS, length: int = 24, dep
 
 @claim(
     320,
-    "stack attention foretells the closing brackets of strings nested deeper and longer than in training, where softmax "
-    "attention of the same size is wrong more often",
+    "stack attention foretells the closing brackets of strings nested deeper and longer than in training, where "
+    "softmax attention of the same size is wrong more often",
     uses=("saccade.repro.host", "saccade.mechanisms.baseline.softmax"),
 )
 def run(quick: bool, seed: int) -> Result:

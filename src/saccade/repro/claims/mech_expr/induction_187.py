@@ -37,7 +37,7 @@ def repeated(generator: torch.Generator, rows: int = ROWS) -> Batch:
 )
 def run(quick: bool, seed: int) -> Result:
     """Accuracy on repeated sequences after the same training; a unit is one training run of both, on the same data."""
-    runs, steps = (3, 250) if quick else (8, 1000)
+    runs, steps = (3, 250) if quick else (6, 600)
     rates = (1e-2,) if quick else (3e-3, 1e-2)
     tuning = repeated(torch.Generator().manual_seed(2**30), 512)
     fresh = repeated(torch.Generator().manual_seed(2**30 + 1 + seed), 1024)

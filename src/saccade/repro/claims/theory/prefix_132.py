@@ -46,7 +46,8 @@ def one(seed: int, steps: int) -> dict[str, float]:
             frozen.requires_grad_(False)
 
         def prefixed(x: Tensor) -> Tensor:
-            return given(x, context=torch.cat([prefix.expand(len(x), -1, -1), x], 1), causal=False)
+            out: Tensor = given(x, context=torch.cat([prefix.expand(len(x), -1, -1), x], 1), causal=False)
+            return out
 
         def tuned(x: Tensor) -> Tensor:
             out: Tensor = torch.func.functional_call(given, {"q.weight": queries}, (x,), {"causal": False})
@@ -54,7 +55,8 @@ def one(seed: int, steps: int) -> dict[str, float]:
 
         def error(made: Tensor, x: Tensor) -> Tensor:
             target = wanted(x, causal=False)
-            return (made - target).square().mean() / target.var(unbiased=False)
+            scaled: Tensor = (made - target).square().mean() / target.var(unbiased=False)
+            return scaled
 
         optimiser = torch.optim.Adam([prefix, queries], lr=0.03)
         for _ in range(steps):
