@@ -79,11 +79,9 @@ class Fused:
         if self.segmented:
             first = self._attend(program.v, bias, hidden, scales=program.value_scale is not None, keep=keep)
             assert first.atom_lse is not None
-            assert first.lse is not None
-            solved = Solved(first.values, bias, hidden, first.lse, first.atom_lse)
             if keep:
-                solved = self._reallocated(solved, first)
-            return self._with_sinks(solved)
+                return self._with_sinks(self._reallocated(first.atom_lse, first.parts))
+            return self._with_sinks(Solved(first.values, bias, hidden, first.lse, first.atom_lse))
         reading = any(mass.edited for mass in masses) and not keep
         if keep:
             bias, hidden = self._columns_reallocated(bias, hidden)
@@ -111,23 +109,21 @@ class Fused:
             values = values + (factor[..., atom : atom + 1] - 1.0) * part
         return values
 
-    def _reallocated(self, solved: Solved, first: Pass) -> Solved:
+    def _reallocated(self, atom_lse: Tensor, parts: list[Tensor]) -> Solved:
         program = self.program
-        assert first.parts is not None
-        assert solved.atom_lse is not None
-        bias, hidden = solved.bias, solved.hidden
+        bias, hidden = program.bias, program.hidden
         for step in program.reallocate:
-            logits = _biased(solved.atom_lse, bias, hidden)
+            logits = _biased(atom_lse, bias, hidden)
             total = self._total(logits.logsumexp(-1))
             safe = torch.where(torch.isneginf(total), 0.0, total)
             sink = self._sink()
             extra = shares(step, logits - safe.unsqueeze(-1), None if sink is None else sink - safe)
             bias, hidden = _added(bias, hidden, extra)
-        logits = _biased(solved.atom_lse, bias, hidden)
+        logits = _biased(atom_lse, bias, hidden)
         lse = logits.logsumexp(-1)
         weights = (logits - torch.where(torch.isneginf(lse), 0.0, lse).unsqueeze(-1)).exp()
-        values = combine(first.parts, weights, program.value_scale)
-        return Solved(values, bias, hidden, lse, solved.atom_lse)
+        values = combine(parts, weights, program.value_scale)
+        return Solved(values, bias, hidden, lse, atom_lse)
 
     def _columns_reallocated(self, bias: Tensor | None, hidden: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """A pass that reads the masses for each reallocation, then the biases that move them."""

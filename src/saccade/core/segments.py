@@ -8,8 +8,7 @@ the masses are w itself, and no mask or extra width is needed. The work is that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import overload
 
@@ -37,16 +36,16 @@ class Pass:
     """Outcome of one pass of attention over values ``X [B, Hkv or 1, K, C]``.
 
     Attributes:
-        values: ``A X``, ``[B, Hq, Q, C]``.
+        values: ``A X``, ``[B, Hq, Q, C]``; empty where the parts are kept instead.
         lse: log-sum-exp of the edited logits without sinks ``[B, Hq, Q]``, if the kernel returns it.
         atom_lse: log-sum-exp of the logits on each atom before any bias ``[B, Hq, Q, T]``, if known.
-        parts: attention restricted to each atom ``[T, B, Hq, Q, C]``, if kept.
+        parts: attention restricted to each atom, T times ``[B, Hq, Q, C]``, if kept.
     """
 
     values: Tensor
     lse: Tensor | None = None
     atom_lse: Tensor | None = None
-    parts: Tensor | None = None
+    parts: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -73,23 +72,14 @@ class Segments:
         groups = self.groups
         if len(groups) == 1:
             return self._attend(slice(None), groups[0][1], values, bias, hidden, scales, keep)
-        visible, count = self.program.visible, self.program.atoms.count
-        rows = (visible.batch, visible.heads, visible.queries)
-        dtype = self.program.dtype
-        whole = Pass(
-            torch.empty(*rows, values.shape[-1], dtype=dtype),
-            torch.empty(rows, dtype=dtype),
-            torch.empty(*rows, count, dtype=dtype),
-            torch.empty(count, *rows, values.shape[-1], dtype=dtype) if keep else None,
+        found = [self._attend(samples, runs, values, bias, hidden, scales, keep) for samples, runs in groups]
+        owners = [samples for samples, _ in groups]
+        return Pass(
+            torch.empty(0) if keep else _whole([part.values for part in found], owners),
+            _gather([part.lse for part in found], owners),
+            _gather([part.atom_lse for part in found], owners),
+            [_whole(list(atom), owners) for atom in zip(*(part.parts for part in found), strict=True)],
         )
-        for samples, runs in groups:
-            part = self._attend(samples, runs, values, bias, hidden, scales, keep)
-            for mine, theirs in ((whole.values, part.values), (whole.lse, part.lse), (whole.atom_lse, part.atom_lse)):
-                if mine is not None and theirs is not None:
-                    mine[samples] = theirs
-            if whole.parts is not None and part.parts is not None:
-                whole.parts[:, samples] = part.parts
-        return whole
 
     def transpose(self, g: Tensor, bias: Tensor | None, hidden: Tensor | None, lse: Tensor) -> Tensor:
         """``A^T g`` for g ``[B, Hq, Q, C]``: ``[B, Hq, K, C]``."""
@@ -100,35 +90,28 @@ class Segments:
             q, k, scale, key_bias = self._inputs(samples)
             k = kernels.repeat_heads(k, q.shape[1])
             for run in runs:
-                effective = _pick(lse, samples) - _atom(_pick(bias, samples), run.atom, 0.0)
+                (rows, causal), keys = self._rows(run), slice(run.start, run.end)
+                effective = _pick(lse, samples)[..., rows]
+                if bias is not None:
+                    effective = effective - take_rows(_pick(bias, samples), rows)[..., run.atom]
                 if hidden is not None:
-                    effective = effective.masked_fill(_atom(_pick(hidden, samples), run.atom, 0.0), math.inf)
-                for rows, causal in self._blocks(run):
-                    keys = slice(run.start, run.end)
-                    mask = None if key_bias is None else key_bias[..., keys]
-                    found = kernels.transpose(
-                        q[:, :, rows].to(self.program.dtype),
-                        k[:, :, keys].to(self.program.dtype),
-                        _pick(g, samples)[:, :, rows].to(self.program.dtype),
-                        effective.expand(q.shape[0], q.shape[1], -1)[:, :, rows],
-                        scale=scale,
-                        causal=causal,
-                        mask=mask,
-                    )
-                    received[samples, :, keys] += found
+                    effective = effective.masked_fill(take_rows(_pick(hidden, samples), rows)[..., run.atom], math.inf)
+                received[samples, :, keys] += kernels.transpose(
+                    q[:, :, rows].to(self.program.dtype),
+                    k[:, :, keys].to(self.program.dtype),
+                    _pick(g, samples)[:, :, rows].to(self.program.dtype),
+                    effective.expand(q.shape[0], q.shape[1], -1),
+                    scale=scale,
+                    causal=causal,
+                    mask=None if key_bias is None else key_bias[..., keys],
+                )
         return received
 
-    def _blocks(self, run: Run) -> Iterator[tuple[slice, bool]]:
-        """Rows that see a run: those that stand inside it (causal) and those after it (all of it)."""
+    def _rows(self, run: Run) -> tuple[slice, bool]:
+        """Rows that see a run, and whether causally: those inside it see the keys up to their own, later ones all."""
         visible = self.program.visible
-        if not visible.causal:
-            yield slice(0, visible.queries), False
-            return
-        first, after = run.start - visible.offset, min(max(run.end - visible.offset, 0), visible.queries)
-        if first >= 0 and after > first:
-            yield slice(first, after), True
-        if after < visible.queries:
-            yield slice(after, visible.queries), False
+        first = run.start - visible.offset
+        return (slice(first, None), True) if visible.causal and first >= 0 else (slice(None), False)
 
     def _inputs(self, samples: Samples) -> tuple[Tensor, Tensor, float, Tensor | None]:
         program, key_bias = self.program, self.program.visible.additive
@@ -153,36 +136,73 @@ class Segments:
         factor = _pick(self.program.value_scale, samples) if scales else None
         batch, heads, queries, _ = q.shape
         dtype, count = self.program.dtype, self.program.atoms.count
-        whole = torch.zeros(batch, heads, queries, values.shape[-1], dtype=dtype)
-        total = torch.full((batch, heads, queries), -math.inf, dtype=dtype)
+        shape = (batch, heads, queries, values.shape[-1])
+        whole, parts = _Sum(shape, dtype), [_Sum(shape, dtype) for _ in range(count if keep else 0)]
         by_atom = torch.full((count, batch, heads, queries), -math.inf, dtype=dtype)
-        parts = torch.zeros(count, *whole.shape, dtype=dtype) if keep else None
         seen: set[int] = set()
         for run in runs:
-            keys = slice(run.start, run.end)
-            for rows, causal in self._blocks(run):
-                mask = None if key_bias is None else key_bias[..., keys]
-                out, lse = _kernel(q[:, :, rows], k[:, :, keys], values[:, :, keys], scale, causal, mask)
-                out = out.to(dtype)
-                if parts is not None:
-                    _merge(parts[run.atom][:, :, rows], by_atom[run.atom][..., rows], out, lse, run.atom not in seen)
-                    continue
-                _accumulate(by_atom[run.atom][..., rows], lse)
-                if factor is not None:
-                    out = out * take_rows(factor, rows)[..., run.atom : run.atom + 1]
-                if bias is not None:
-                    lse = lse + take_rows(bias, rows)[..., run.atom]
-                if hidden is not None:
-                    lse = lse.masked_fill(take_rows(hidden, rows)[..., run.atom], -math.inf)
-                _merge(whole[:, :, rows], total[..., rows], out, lse, not seen)
-            seen.add(run.atom)
-        return Pass(whole, total, by_atom.permute(1, 2, 3, 0), parts)
+            (rows, causal), keys, atom = self._rows(run), slice(run.start, run.end), run.atom
+            mask = None if key_bias is None else key_bias[..., keys]
+            out, lse = _kernel(q[:, :, rows], k[:, :, keys], values[:, :, keys], scale, causal, mask)
+            out = out.to(dtype)
+            so_far = by_atom[atom][..., rows]
+            so_far.copy_(torch.logaddexp(so_far, lse) if atom in seen else lse)
+            seen.add(atom)
+            if keep:
+                parts[atom].add(rows, out, lse)
+                continue
+            if factor is not None:
+                out = out * take_rows(factor, rows)[..., atom : atom + 1]
+            if bias is not None:
+                lse = lse + take_rows(bias, rows)[..., atom]
+            if hidden is not None:
+                lse = lse.masked_fill(take_rows(hidden, rows)[..., atom], -math.inf)
+            whole.add(rows, out, lse)
+        if keep:
+            return Pass(torch.empty(0), None, by_atom.permute(1, 2, 3, 0), [part.values for part in parts])
+        return Pass(whole.values, whole.lse, by_atom.permute(1, 2, 3, 0))
 
 
-def combine(parts: Tensor, weights: Tensor, factor: Tensor | None) -> Tensor:
-    """``sum_t w_t c_t o_t`` of parts ``[T, B, Hq, Q, C]`` and atom weights ``[B, Hq, Q, T]``."""
+class _Sum:
+    """Attention over disjoint sets of keys, put together by log-sum-exps; zero and ``-inf`` where there is none."""
+
+    def __init__(self, shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._values: Tensor | None = None
+        self._lse: Tensor | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """``[B, Hq, Q, C]``."""
+        if self._values is None:
+            self._values = torch.zeros(self.shape, dtype=self.dtype)
+        return self._values
+
+    @property
+    def lse(self) -> Tensor:
+        """``[B, Hq, Q]``."""
+        if self._lse is None:
+            self._lse = torch.full(self.shape[:3], -math.inf, dtype=self.dtype)
+        return self._lse
+
+    def add(self, rows: slice, out: Tensor, lse: Tensor) -> None:
+        """Add attention of the rows from ``rows.start`` on over further keys."""
+        if self._values is None and out.shape[2] == self.shape[2] and not torch.isneginf(lse).any():
+            self._values, self._lse = out, lse
+            return
+        values, total = self.values[:, :, rows], self.lse[..., rows]
+        share = torch.sigmoid(lse - total).nan_to_num_(0.0)
+        values.lerp_(out, share.unsqueeze(-1))
+        torch.logaddexp(total, lse, out=total)
+
+
+def combine(parts: list[Tensor], weights: Tensor, factor: Tensor | None) -> Tensor:
+    """``sum_t w_t c_t o_t`` of T parts ``[B, Hq, Q, C]`` and atom weights ``[B, Hq, Q, T]``."""
     weights = weights if factor is None else weights * factor
-    return sum((parts[atom] * weights[..., atom : atom + 1] for atom in range(parts.shape[0])), torch.zeros(()))
+    whole = parts[0] * weights[..., :1]
+    for atom in range(1, len(parts)):
+        whole.addcmul_(parts[atom], weights[..., atom : atom + 1])
+    return whole
 
 
 def _kernel(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -191,24 +211,18 @@ def _kernel(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool, mask: T
     return out, lse
 
 
-def _merge(whole: Tensor, total: Tensor, out: Tensor, lse: Tensor, first: bool) -> None:
-    """Add a block to attention that was computed so far, in place; ``first``: there is nothing so far."""
-    if first:
-        whole.copy_(out.masked_fill(torch.isneginf(lse).unsqueeze(-1), 0.0) if torch.isneginf(lse).any() else out)
-        total.copy_(lse)
-        return
-    new = torch.logaddexp(total, lse)
-    share = torch.where(torch.isneginf(lse), 0.0, (lse - new).exp())
-    whole.lerp_(out, share.unsqueeze(-1))
-    total.copy_(new)
+def _gather(parts: list[Tensor | None], owners: list[Samples]) -> Tensor | None:
+    given = [part for part in parts if part is not None]
+    return _whole(given, owners) if given else None
 
 
-def _accumulate(total: Tensor, lse: Tensor) -> None:
-    total.copy_(torch.logaddexp(total, lse))
-
-
-def _atom(values: Tensor | None, atom: int, default: float) -> Tensor:
-    return torch.tensor(default) if values is None else values[..., atom]
+def _whole(parts: list[Tensor], owners: list[Samples]) -> Tensor:
+    """The whole batch from the results of groups of samples."""
+    batch = sum(part.shape[0] for part in parts)
+    whole = torch.empty(batch, *parts[0].shape[1:], dtype=parts[0].dtype)
+    for part, samples in zip(parts, owners, strict=True):
+        whole[samples] = part
+    return whole
 
 
 @overload
@@ -232,7 +246,7 @@ def _samples(chosen: Tensor) -> Samples:
 
 def _runs(code: Tensor, cut: int) -> list[Run]:
     """Runs of equal atoms in one sample's keys; hidden keys (-1) are left out, and no run straddles ``cut``."""
-    change = (code[1:] != code[:-1]).nonzero()[:, 0] + 1
-    edges = sorted({0, code.shape[0], *change.tolist(), *([cut] if 0 < cut < code.shape[0] else [])})
+    change = ((code[1:] != code[:-1]).nonzero()[:, 0] + 1).tolist()
+    edges = sorted({0, code.shape[0], *change, *([cut] if 0 < cut < code.shape[0] else [])})
     atoms = code[edges[:-1]].tolist()
     return [Run(start, end, atom) for start, end, atom in zip(edges[:-1], edges[1:], atoms, strict=True) if atom >= 0]
