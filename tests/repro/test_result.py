@@ -24,6 +24,8 @@ def test_statistics_by_hand():
     assert gain(table) == (2.5, 5.0, 2.5)
     assert drop(table) == (2.5, 5.0, -2.5)
     assert saving(table) == pytest.approx((2.0, 4.0, 0.5))
+    with pytest.raises(ClaimError, match="costs above 0, found 0"):
+        saving(np.array([[0.0, 1.0]]))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from .registry import ClaimError
+
 Units = NDArray[np.float64]
 """[units, columns]: one row for each example, or each run of training, measured independently of the others."""
 Statistic = Callable[[Units], tuple[float, float, float]]
@@ -33,11 +35,13 @@ def drop(units: Units) -> tuple[float, float, float]:
 
 
 def saving(units: Units) -> tuple[float, float, float]:
-    """Baseline over method, both as geometric means; for costs.
+    """Baseline over method, both as geometric means; for costs, which are positive.
 
     >>> [round(x, 6) for x in saving(np.array([[4.0, 2.0], [8.0, 2.0]]))]
     [5.656854, 2.0, 2.828427]
     """
+    if (units <= 0).any():
+        raise ClaimError(f"a ratio of costs needs costs above 0, found {units.min()}.")
     baseline, method = np.exp(np.log(units).mean(0)).tolist()
     return baseline, method, baseline / method
 
