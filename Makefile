@@ -24,6 +24,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.render
 
 docs: $(READY)
 	for script in scripts/figure_*.py; do $(BIN)/python $$script || exit 1; done
