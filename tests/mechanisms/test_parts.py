@@ -25,7 +25,8 @@ from saccade.mechanisms import (
     names,
     table,
 )
-from saccade.mechanisms.linear.lightning import Lightning, Options
+from saccade.mechanisms.linear.kernel import Chunked
+from saccade.mechanisms.linear.lightning import Lightning
 from saccade.mechanisms.scan import chunked_linear, prefix_scan, with_past
 from saccade.testing import checks, conform
 
@@ -173,7 +174,7 @@ class ShiftedState(Lightning):
 
     info = Info("shifted", "k_t + k_{t-1}", (), "tests", ("self-causal",), 1, "recurrent", fast="chunks")
     compact = True
-    trial = Options(chunk=4)
+    trial = Chunked(chunk=4)
 
     def reference(self, q, k, v, view):
         return super().reference(q, k + torch.cat([k[:, :, :1] * 0, k[:, :, :-1]], dim=2), v, view)

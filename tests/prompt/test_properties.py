@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from saccade.core.errors import PromptError
@@ -106,6 +106,8 @@ def core(text, place):
 
 @pytest.mark.parametrize("name", ["bytelevel", "minilm", "unigram"])
 @given(case=text_and_ranges())
+@example(case=("0E\u0301", [(2, 3)]))
+@example(case=("0E\u0301", [(0, 2)]))
 @quick
 def test_span_tokens_are_exactly_those_that_share_a_character(request, name, case):
     tokenizer, (text, ranges) = request.getfixturevalue(name), case

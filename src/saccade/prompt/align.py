@@ -171,10 +171,19 @@ def fold(text: str) -> str:
 
 
 def _own(text: str, token: str, place: Range) -> Range:
-    """The range of a token; a word mark put before the text claims a letter that is not its own."""
+    """The range of a token, corrected.
+
+    A word mark put before the text claims a letter that is not its own; and a letter composed of a character and the
+    accents after it stands for those too.
+    """
     start, end = place
-    invented = token and not token.strip(_WORD_MARK) and text[start:end].strip(f"{_WORD_MARK} \n\t")
-    return (start, start) if invented else (start, end)
+    if token and not token.strip(_WORD_MARK) and text[start:end].strip(f"{_WORD_MARK} \n\t"):
+        return (start, start)
+    after = end
+    while end and after < len(text) and unicodedata.combining(text[after]):
+        after += 1
+    composed = unicodedata.normalize("NFC", text[end - 1 : after]) if after > end else ""
+    return (start, after) if len(composed) == 1 and token.endswith(composed) else (start, end)
 
 
 def _plausible(
