@@ -51,7 +51,7 @@ def lines(generator: torch.Generator, rows: int = ROWS, held: bool = False) -> B
 )
 def run(quick: bool, seed: int) -> Result:
     """Loss on held-out modules after the same training; a unit is one training run of all three, on the same data."""
-    runs, steps = (3, 160) if quick else (4, 500)
+    runs, steps = (3, 320) if quick else (4, 500)
     rates = (1e-2,) if quick else (4e-3, 1e-2)
     tuning = lines(torch.Generator().manual_seed(2**30), 256)
     fresh = lines(torch.Generator().manual_seed(2**30 + 1 + seed), 512, held=True)
