@@ -22,13 +22,17 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a host: ``vocabulary`` tokens, ``dim`` wide, ``layers`` of ``heads`` heads, a feed-forward ``widening``."""
+    """Of a host: ``vocabulary`` tokens, ``dim`` wide, ``layers`` of ``heads`` heads, a feed-forward ``widening``.
+
+    Tokens see those before them where it is ``causal``, else all.
+    """
 
     vocabulary: int
     dim: int = 64
     layers: int = 2
     heads: int = 4
     widening: int = 2
+    causal: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,20 @@ class Block(nn.Module):
 
     def __init__(self, sizes: Sizes, mixer: Mixer) -> None:
         super().__init__()
-        wide = sizes.widening * sizes.dim
+        wide, self.causal = sizes.widening * sizes.dim, sizes.causal
         self.norm, self.norm_after = nn.LayerNorm(sizes.dim), nn.LayerNorm(sizes.dim)
         self.mix = mechanism(mixer.name, sizes.dim, sizes.heads, positions=mixer.positions, **mixer.options)
         self.forth, self.back = nn.Linear(sizes.dim, wide), nn.Linear(wide, sizes.dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,N,dim] -> [B,N,dim], causal."""
-        x = x + self.mix(self.norm(x), causal=True)
+        """[B,N,dim] -> [B,N,dim]."""
+        x = x + self.mix(self.norm(x), causal=self.causal)
         wide: Tensor = self.back(F.gelu(self.forth(self.norm_after(x))))
         return x + wide
 
 
 class Host(nn.Module):
-    """A causal decoder: embedding, blocks, norm, logits."""
+    """Embedding, blocks, norm, logits."""
 
     def __init__(self, sizes: Sizes, mixer: Mixer) -> None:
         super().__init__()
