@@ -28,8 +28,14 @@ Score = Callable[["Host", Any], float]
 
 def accuracy(lm: Host, data: Data) -> float:
     """Share of the samples for which greedy decoding writes the answer."""
-    hits = [torch.where(inside, logits.argmax(-1) == wanted, True).all(1) for logits, wanted, inside in _read(lm, data)]
-    return float(torch.cat(hits).double().mean())
+    return float(hits(lm, data).double().mean())
+
+
+@torch.no_grad()
+def hits(lm: Host, data: Data) -> Tensor:
+    """Whether greedy decoding writes the answer, for each sample in the order of the data: boolean ``[samples]``."""
+    right = [torch.where(inside, logits.argmax(-1) == wanted, True).all(1) for logits, wanted, inside in _read(lm, data)]
+    return torch.cat(right)
 
 
 def likelihood(lm: Host, data: Data) -> float:
@@ -57,7 +63,7 @@ def _read(lm: Host, data: Data) -> list[tuple[Tensor, Tensor, Tensor]]:
 def _forced(lm: Any, prompt: Any, answers: Sequence[str | Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
     if isinstance(answers, str) or len(answers) != len(prompt):
         raise HostError(f"a batch of {len(prompt)} prompt(s) needs as many answers in a list, found {answers!r}.")
-    ids = [_ids(lm, answer) for answer in answers]
+    ids = [ids_of(lm, answer) for answer in answers]
     length = max(map(len, ids))
     filler = lm.model.generation_config.pad_token_id or 0
     wanted = torch.tensor([row + [filler] * (length - len(row)) for row in ids], device=lm.model.device)
@@ -81,7 +87,8 @@ def _forced(lm: Any, prompt: Any, answers: Sequence[str | Sequence[int]]) -> tup
     return torch.stack(out.logits, dim=1), wanted, inside
 
 
-def _ids(lm: Any, answer: str | Sequence[int]) -> list[int]:
+def ids_of(lm: Any, answer: str | Sequence[int]) -> list[int]:
+    """Token ids of an answer, without special tokens."""
     if isinstance(answer, str) and lm.tokenizer is None:
         raise HostError("answers in words need a tokenizer: attach with saccade.attach(model, tokenizer), or give ids.")
     ids = lm.tokenizer(answer, add_special_tokens=False)["input_ids"] if isinstance(answer, str) else list(answer)
