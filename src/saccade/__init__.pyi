@@ -41,3 +41,5 @@ from .heads import HeadSet as HeadSet
 from .hosts import attach as attach
 from .mechanisms import mechanism as mechanism
 from .repro import papers as papers
+from .swapping import load_swapped as load_swapped
+from .swapping import swap as swap

@@ -128,3 +128,8 @@ def attach(model: PreTrainedModel, tokenizer: Any = None) -> TransformersHost:
         return host
     host = _attached[id(model)] = TransformersHost(model, tokenizer)
     return host
+
+
+def forget(model: PreTrainedModel) -> None:
+    """Have the next :func:`attach` look for sites anew; a host that exists keeps those that it found."""
+    _attached.pop(id(model), None)

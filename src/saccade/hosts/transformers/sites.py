@@ -18,6 +18,8 @@ from saccade.core.sites import Site
 from saccade.hosts.code import CROSS, forward_code, heads_of, names_in
 
 REGISTRY = "ALL_ATTENTION_FUNCTIONS"
+SWAPPED = "saccade_swap"
+"""Attribute of a module in which a mechanism stands for softmax attention: there are no logits to see or steer."""
 STACK_OF_MODALITY = {"image": "vision", "video": "vision", "audio": "audio", "text": "text"}
 
 
@@ -38,10 +40,11 @@ def original_function(module: nn.Module, implementation: str | None) -> Callable
 def attention_modules(model: nn.Module) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
     """Modules that dispatch, by path, and paths of attention-like modules that do not."""
     modules = dict(model.named_modules())
-    sites = {path: module for path, module in modules.items() if dispatches(module)}
-    strangers: list[str] = []
+    swapped = [path for path, module in modules.items() if hasattr(module, SWAPPED)]
+    sites = {path: module for path, module in modules.items() if dispatches(module) and path not in swapped}
+    strangers = list(swapped)
     for path, module in modules.items():
-        if "attention" not in type(module).__name__.lower() or path in sites:
+        if "attention" not in type(module).__name__.lower() or path in sites or path in swapped:
             continue
         inside = f"{path}." if path else ""
         kin = any(site.startswith(inside) or path.startswith(f"{site}.") for site in sites)
@@ -142,6 +145,11 @@ def _modalities(model: nn.Module, path: str) -> tuple[str, ...]:
 
 def _no_dispatch(model: nn.Module, strangers: tuple[str, ...]) -> str:
     name = type(model).__name__
+    if any(hasattr(model.get_submodule(path), SWAPPED) for path in strangers):
+        return (
+            f"every attention of {name} was replaced by a mechanism, and has no logits to see or steer; "
+            "saccade.swap(model, None) puts the model's own back."
+        )
     if not strangers:
         return f"{name} has no attention that Saccade can find: none of its modules asks {REGISTRY} for a function."
     kinds = sorted({type(model.get_submodule(path)).__name__ for path in strangers})

@@ -1,0 +1,180 @@
+"""Making the mechanism for one layer of a model, with what the layer has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saccade.core.errors import HostError, MechanismError
+from saccade.core.sites import Site
+from saccade.mechanisms import QKV, Layer, Mechanism, Position, Shape, build, find, pattern_of
+
+from .intercept import parameters_of
+from .places import Behind, Instead, Place
+from .probe import Call, Facts, Projections, facts, projections
+
+SIZES = ("dim", "heads", "kv_heads", "head_dim")
+Name = str | type[Mechanism] | type[Position]
+Positions = str | Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What shall stand in a layer: a mechanism, positions in place of the model's (None: keep them), options.
+
+    Attributes:
+        shape: how a saved layer differs from a fresh one: its biases, and whether it leaves the output projection to
+            the model. None: decided by the model's weights.
+    """
+
+    name: Name
+    positions: Positions
+    options: dict[str, Any]
+    shape: dict[str, Any] | None = None
+
+    @staticmethod
+    def from_entry(entry: Mapping[str, Any]) -> Wanted:
+        """What a model's configuration recorded."""
+        held: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
+        own: dict[str, Any] = {name: held.pop(name) for name in ("still", "biases", "plain_output") if name in held}
+        return Wanted(held.pop("name"), held.pop("positions"), held, own)
+
+
+def place(site: Site, layers: int, call: Call, wanted: Wanted) -> Place:
+    """The mechanism for the attention module of a call, ready to be installed.
+
+    Args:
+        site: where it shall stand.
+        layers: number of layers of the model.
+        call: how the model calls the module there.
+        wanted: what shall stand there.
+
+    Raises:
+        MechanismError: the mechanism does not serve the model's pattern, or its options do not fit.
+        HostError: the module does what no mechanism can take the place of.
+    """
+    cls = find(wanted.name) if isinstance(wanted.name, str) else wanted.name
+    known = facts(call)
+    _require(cls, known, site, call)
+    still, positions = _positions(cls, call, wanted)
+    repeats = 1 if cls.info.groups else known.heads // known.kv_heads
+    shape = Shape(known.dim, known.heads, known.kv_heads * repeats, known.head_dim)
+    options = {**_given_by_model(cls, site, layers, call), **wanted.options}
+    if "grid" in cls.info.needs and "grid" not in options:
+        raise MechanismError(f"{cls.info.name} works on a grid: give grid=(rows, columns).")
+    built = build(cls, shape, positions, **options)
+    entry = {name: value for name, value in built.config.items() if name not in SIZES}
+    where: dict[str, Any] = {"device": call.hidden.device, "dtype": call.hidden.dtype}
+    if isinstance(built, QKV):
+        built = built.to(**where).train(call.module.training)
+        return Behind(site, built, {**entry, "still": still}, known, repeats, still)
+    assert isinstance(built, Layer)
+    entry |= inherit(built, call, known, repeats) if wanted.shape is None else reshape(built, wanted.shape)
+    built = built.to(**where).train(call.module.training)
+    return Instead(site, built, entry, known, call.module, parameters_of(call.module), call.arity)
+
+
+def inherit(layer: Layer, call: Call, known: Facts, repeats: int) -> dict[str, Any]:
+    """Give a layer the model's projections where the shapes agree; returns how that changed its own shape.
+
+    Biases of the model come along. Where the model projects the output outside of its attention module, the layer does
+    not do it once more.
+    """
+    maps = projections(call)
+    if maps is None:
+        return reshape(layer, {"biases": (), "plain_output": False})
+    found = _named(maps, known, repeats)
+    fitting = {
+        name: pair
+        for name, pair in found.items()
+        if isinstance(linear := getattr(layer, name, None), nn.Linear) and linear.weight.shape == pair[0].shape
+    }
+    changed = {
+        "biases": tuple(name for name, (_, bias) in fitting.items() if bool(bias.any())),
+        "plain_output": maps.out is None and _square(getattr(layer, "out", None)),
+    }
+    reshape(layer, changed)
+    with torch.no_grad():
+        for name, (weight, bias) in fitting.items():
+            linear = getattr(layer, name)
+            linear.weight.copy_(weight)
+            if linear.bias is not None:
+                linear.bias.copy_(bias)
+    return changed
+
+
+def reshape(layer: Layer, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Add biases to a layer's projections, and leave the output projection to the model where it has one outside."""
+    for name in changed["biases"]:
+        linear = getattr(layer, name)
+        linear.bias = nn.Parameter(torch.zeros(linear.out_features))
+    if changed["plain_output"]:
+        layer.out = nn.Identity()
+    return dict(changed)
+
+
+def _named(maps: Projections, known: Facts, repeats: int) -> dict[str, tuple[Tensor, Tensor]]:
+    def widened(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        weight, bias = (t.unflatten(0, (known.kv_heads, -1)).repeat_interleave(repeats, 0).flatten(0, 1) for t in pair)
+        return weight, bias
+
+    weight, bias = maps.q
+    found = {"q": (weight * known.scale, bias * known.scale), "k": widened(maps.k), "v": widened(maps.v)}
+    return found if maps.out is None else {**found, "out": maps.out}
+
+
+def _square(module: Any) -> bool:
+    return isinstance(module, nn.Linear) and module.in_features == module.out_features
+
+
+def _require(cls: type[Mechanism] | type[Position], known: Facts, site: Site, call: Call) -> None:
+    pattern = pattern_of(known.causal, cross=False)
+    if pattern in cls.info.patterns:
+        return
+    name, module = cls.info.name, type(call.module).__name__
+    if known.causal:
+        raise MechanismError(
+            f"{name} lets a token see those after it, so it cannot stand in a decoder ({site.name} of {module} is "
+            "causal); saccade.mechanisms.names(causal=True) lists those that can."
+        )
+    raise MechanismError(
+        f"{name} is causal by construction, so it cannot stand in an encoder ({site.name} of {module} reads in both "
+        f"directions); it serves {', '.join(cls.info.patterns)}."
+    )
+
+
+def _positions(cls: type[Mechanism] | type[Position], call: Call, wanted: Wanted) -> tuple[bool, Positions]:
+    """Whether the module's own rotation is switched off, and the positions that the mechanism gets."""
+    if wanted.shape is not None:
+        return bool(wanted.shape.get("still")), wanted.positions
+    replaced = wanted.positions is not None or issubclass(cls, Position)
+    if replaced and not call.rotary and _turns(call.module):
+        raise HostError(
+            f"{type(call.module).__name__} rotates queries and keys in its own code, so positions={wanted.positions!r} "
+            "cannot replace that; leave positions= out, or build the model without rotary positions."
+        )
+    if issubclass(cls, QKV | Position):
+        takes = () if issubclass(cls, Position) else cls.takes
+        return call.rotary and (replaced or "rotation" not in takes), wanted.positions
+    if replaced or not call.rotary or "rotation" not in cls.takes:
+        return False, wanted.positions
+    rope = getattr(call.module.config, "rope_parameters", None) or {}
+    return False, {"name": "rotary", "base": float(rope.get("rope_theta", 10000.0))}
+
+
+def _turns(module: nn.Module) -> bool:
+    return any("rotary" in type(part).__name__.lower() for part in module.modules())
+
+
+def _given_by_model(cls: type[Mechanism] | type[Position], site: Site, layers: int, call: Call) -> dict[str, Any]:
+    """Options that the model decides: its longest sequence, the number of this layer, and of all."""
+    config: Any = call.module.config
+    known: dict[str, Any] = {"layer": site.layer, "layers": layers}
+    if "length" in cls.info.needs:
+        known["length"] = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    names = {f.name for f in fields(cls.Options)} if hasattr(cls, "Options") else set()
+    return {name: value for name, value in known.items() if name in names and value is not None}

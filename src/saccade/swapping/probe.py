@@ -1,0 +1,235 @@
+"""What an attention module is, learned from what it does: a forward pass over one token, and one over basis vectors."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saccade.core.errors import HostError
+
+from .intercept import CALL, Attend, by_name, parameters_of, redirected
+
+FOREIGN = {
+    "softcap": "caps its logits",
+    "position_bias": "adds a learned bias to its logits",
+    "s_aux": "has attention sinks",
+    "sinks": "has attention sinks",
+    "indices": "attends to chosen keys only",
+    "block_indices": "attends to chosen keys only",
+}
+"""Arguments of attention functions that a mechanism has no place for, and what the layer does with them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """How a model calls one of its attention modules, seen in a pass over one token (at position 0).
+
+    Attributes:
+        module: the attention module.
+        inputs: its arguments by name; the first one is the hidden states.
+        arity: length of the tuple it returns, 0 if it returns a tensor.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Any]
+    arity: int
+
+    @property
+    def hidden(self) -> Tensor:
+        """Hidden states [1, 1, dim]."""
+        found: Tensor = self.inputs[parameters_of(self.module)[0]]
+        return found
+
+    @property
+    def rotary(self) -> bool:
+        """Whether the module rotates by the cosines and sines that it is given."""
+        given = self.inputs.get("position_embeddings")
+        return isinstance(given, tuple) and len(given) == 2
+
+    def ask(self, attend: Attend, hidden: Tensor | None = None, module: nn.Module | None = None) -> Tensor:
+        """Output of the module (or of a copy of it) on ``hidden``, with ``attend`` as its attention."""
+        module = self.module if module is None else module
+        hidden = self.hidden if hidden is None else hidden
+        inputs = {**self.inputs, parameters_of(self.module)[0]: hidden, "attention_mask": None, CALL: attend}
+        config = module.config
+        module.config = redirected(config)
+        try:
+            output = module(**inputs)
+        except TypeError as error:
+            raise HostError(f"{type(module).__name__} cannot be asked how it attends: {error}.") from error
+        finally:
+            module.config = config
+        found: Tensor = output[0] if self.arity else output
+        return found
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Sizes and manners of one attention module.
+
+    Attributes:
+        scale: factor on the queries under which logits of scale 1/√head_dim are the module's.
+    """
+
+    dim: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    scale: float
+    causal: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Weights [out, in] and biases [out] of a module's linear maps; ``out`` is None where it has none."""
+
+    q: tuple[Tensor, Tensor]
+    k: tuple[Tensor, Tensor]
+    v: tuple[Tensor, Tensor]
+    out: tuple[Tensor, Tensor] | None
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, module by module as before afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def observe(model: Any, paths: Iterable[str]) -> dict[str, Call]:
+    """How ``model`` calls the attention modules at ``paths``."""
+    calls: dict[str, Call] = {}
+
+    def note(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        inputs = by_name(parameters_of(module), args, kwargs)
+        calls.setdefault(path, Call(module, inputs, len(output) if isinstance(output, tuple) else 0))
+
+    paths = list(paths)
+    handles = [model.get_submodule(p).register_forward_hook(partial(note, p), with_kwargs=True) for p in paths]
+    try:
+        with evaluating(model):
+            model(**_least_input(model))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise HostError(
+            f"{type(model).__name__} could not be run on one token, which swap does to see how it calls its "
+            f"attention: {error}. Swap the part of it that holds the layers (such as model.language_model)."
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if missing := [path for path in paths if path not in calls]:
+        raise HostError(f"{missing[0]} takes no part in a pass over one token, so swap cannot see how it is called.")
+    return calls
+
+
+def facts(call: Call) -> Facts:
+    """Sizes and manners of the module of a call; raises where it does what no mechanism can."""
+    asked: list[tuple[Tensor, Tensor, Tensor, dict[str, Any]]] = []
+
+    def attend(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: Any) -> Tensor:
+        asked.append((q, k, v, kwargs))
+        return q.new_zeros(*q.shape[:3], v.shape[-1])
+
+    with evaluating(call.module):
+        call.ask(attend)
+    if len(asked) != 1:
+        raise HostError(
+            f"{type(call.module).__name__} calls its attention function {len(asked)} times in one forward pass; swap "
+            "takes the place of a single call."
+        )
+    q, k, v, kwargs = asked[0]
+    reasons = [what for name, what in FOREIGN.items() if isinstance(kwargs.get(name), Tensor | float)]
+    if isinstance(getattr(call.module, "sinks", None), Tensor):
+        reasons.append(FOREIGN["sinks"])
+    if v.shape[-1] != q.shape[-1]:
+        reasons.append(f"has values of width {v.shape[-1]} beside keys of width {q.shape[-1]}")
+    if reasons:
+        raise HostError(f"{type(call.module).__name__} {reasons[0]}, which no mechanism takes the place of.")
+    scaling = kwargs.get("scaling")
+    stated = kwargs.get("is_causal")
+    return Facts(
+        dim=call.hidden.shape[-1],
+        heads=q.shape[1],
+        kv_heads=k.shape[1],
+        head_dim=q.shape[-1],
+        scale=1.0 if scaling is None else scaling * q.shape[-1] ** 0.5,
+        causal=bool(getattr(call.module, "is_causal", True) if stated is None else stated),
+    )
+
+
+def projections(call: Call) -> Projections | None:
+    """Linear maps of the module of a call, before rotation; None where they are not linear (norms of q and k)."""
+    module = copy.deepcopy(call.module).eval()
+    dtype = torch.promote_types(call.hidden.dtype, torch.float32)
+    module = module.to(dtype)
+    dim, device = call.hidden.shape[-1], call.hidden.device
+    asked: list[tuple[Tensor, ...]] = []
+
+    def read(_: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: Any) -> Tensor:
+        asked.append((q[0], k[0], v[0]))
+        return torch.zeros_like(q)
+
+    def write(_: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: Any) -> Tensor:
+        heads, count, width = q.shape[1:]
+        return _basis(count - 1, q).view(1, count, heads, width).transpose(1, 2)
+
+    with torch.no_grad():
+        sample = torch.randn(1, 4, dim, dtype=dtype, device=device, generator=torch.Generator(device).manual_seed(0))
+        call.ask(read, _basis(dim, sample)[None], module)
+        call.ask(read, sample, module)
+        maps = [_affine(t.transpose(0, 1).flatten(1)) for t in asked[0]]
+        for (weight, bias), answer in zip(maps, asked[1], strict=True):
+            if not torch.allclose(sample[0] @ weight.T + bias, answer.transpose(0, 1).flatten(1), rtol=1e-3, atol=1e-4):
+                return None
+        count = len(maps[0][0]) + 1
+        out = _affine(call.ask(write, sample.new_zeros(1, count, dim), module)[0])
+    weight, bias = out
+    plain = (
+        weight.shape[0] == weight.shape[1] and torch.equal(weight, _basis(len(weight), weight)[1:]) and not bias.any()
+    )
+    return Projections(maps[0], maps[1], maps[2], None if plain else out)
+
+
+def _basis(size: int, like: Tensor) -> Tensor:
+    """Zero, then the unit vectors: [size + 1, size]."""
+    return torch.cat([like.new_zeros(1, size), torch.eye(size, dtype=like.dtype, device=like.device)])
+
+
+def _affine(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight [out, in] and bias [out] from the images of zero and of the unit vectors."""
+    bias = rows[0]
+    return (rows[1:] - bias).T.contiguous(), bias
+
+
+def _least_input(model: Any) -> dict[str, Any]:
+    """One token (or one blank image) for a model's ``forward``."""
+    names, config = inspect.signature(model.forward).parameters, model.config
+    given: dict[str, Any] = {}
+    token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    if "input_ids" in names:
+        given["input_ids"] = token
+    elif "pixel_values" in names:
+        size = config.image_size
+        rows, columns = (size, size) if isinstance(size, int) else size
+        given["pixel_values"] = torch.zeros(
+            1, config.num_channels, rows, columns, dtype=model.dtype, device=model.device
+        )
+    if "decoder_input_ids" in names:
+        given["decoder_input_ids"] = token
+    if "use_cache" in names:
+        given["use_cache"] = False
+    return given
