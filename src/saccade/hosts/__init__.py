@@ -7,6 +7,7 @@ from typing import Any
 from saccade.core.errors import HostError
 
 from .base import Host
+from .operator import Operator
 from .report import EditEffect, Effect, Seen, Series
 
 
@@ -43,4 +44,4 @@ def _inside(path: str, other: str) -> bool:
     return not other or path.startswith(f"{other}.")
 
 
-__all__ = ["EditEffect", "Effect", "Host", "Seen", "Series", "attach"]
+__all__ = ["EditEffect", "Effect", "Host", "Operator", "Seen", "Series", "attach"]

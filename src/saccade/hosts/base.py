@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -19,6 +19,7 @@ from saccade.core.spans import Spans
 from . import axes
 from .call import Call
 from .localise import check_names
+from .operator import Operator
 from .plan import ModelPlan, plan_site
 from .report import Effect, Seen
 from .session import Frame, frames_of, open_frames, opened, run_of
@@ -135,6 +136,20 @@ class Host:
         self._check_names(measures, span_map)
         with self._open(Frame(self, span_map, measures=measures, sites=chosen, seen=seen)):
             yield seen
+
+    @contextmanager
+    def tap(
+        self, function: Callable[[Operator, Tensor], Tensor], sites: str | Sequence[str] | None = None
+    ) -> Iterator[None]:
+        """Hand every call of attention in the body to a function, in this thread, after the edits of open contexts.
+
+        Args:
+            function: from the call's :class:`~saccade.hosts.operator.Operator` and its values ``[B, Hq, Q, Dv]``,
+                before the output projection, to the values that the model goes on with.
+            sites: site names or globs; all by default.
+        """
+        with self._open(Frame(self, {}, sites=frozenset(self._chosen(sites)), tap=function)):
+            yield
 
     def plan(
         self, edits: Sequence[Edit | Recipe] = (), measures: Sequence[Measure] = (), length: int = 1024

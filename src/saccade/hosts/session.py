@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,7 @@ from saccade.core.spans import Spans
 
 if TYPE_CHECKING:
     from .base import Host
+    from .operator import Operator
     from .report import Effect, Seen
 
 SpanMap = Mapping[str, Spans]
@@ -44,7 +45,7 @@ class Run:
 
 @dataclass(eq=False)
 class Frame:
-    """One open ``steer`` or ``watch``."""
+    """One open ``steer``, ``watch`` or ``tap``."""
 
     host: Host
     spans: SpanMap
@@ -53,6 +54,7 @@ class Frame:
     sites: frozenset[str] = frozenset()
     effect: Effect | None = None
     seen: Seen | None = None
+    tap: Callable[[Operator, Tensor], Tensor] | None = None
     called: bool = False
     replay: bool = False
     run: Run = field(default_factory=Run)

@@ -13,6 +13,7 @@ from saccade.core.spans import Spans
 from . import axes
 from .call import Call
 from .localise import at_row, edit_here, measure_here, reach, shown_by
+from .operator import Operator
 from .report import Reading
 from .session import Frame, Run
 
@@ -27,6 +28,7 @@ class Work:
         self.views: dict[int, tuple[axes.View, dict[str, str]]] = {}
         self.edits: list[tuple[Frame, int, Edit]] = []
         self.measures: list[tuple[Frame, Measure, Measure, axes.View]] = []
+        self.taps: list[Frame] = []
 
     def add(self, frame: Frame, view: axes.View) -> None:
         """Take in what one context has to do here."""
@@ -36,6 +38,8 @@ class Work:
             if here is not None:
                 self.edits.append((frame, index, here))
         if self.call.site.name in frame.sites:
+            if frame.tap is not None and not frame.replay:
+                self.taps.append(frame)
             for measure in frame.measures:
                 label = f"{len(self.measures)}"
                 here = measure_here(measure, label, view, self.place, self.call, names)
@@ -44,7 +48,7 @@ class Work:
 
     def run(self, weights: bool) -> tuple[Tensor, Tensor | None] | None:
         """Run the engine once and hand out what came back."""
-        if not self.edits and not self.measures:
+        if not self.edits and not self.measures and not self.taps:
             return None
         spans = self._spans()
         edits = [edit for _, _, edit in self.edits]
@@ -68,8 +72,12 @@ class Work:
                 self.call.site.name,
                 Reading(result[here.name], names, self.place.first),
             )
+        values = result.values
+        for frame in self.taps:
+            assert frame.tap is not None
+            values = frame.tap(Operator(self.call, tuple(edits), spans), values)
         whole = result.measures.get(WEIGHTS)
-        return result.values, whole if isinstance(whole, Tensor) else None
+        return values, whole if isinstance(whole, Tensor) else None
 
     def _names(self, view: axes.View) -> dict[str, str]:
         """What the spans of a view are called here: a name that another context uses otherwise gets a suffix."""
