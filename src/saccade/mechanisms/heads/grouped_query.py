@@ -39,7 +39,8 @@ def pool_heads(weight: Tensor, groups: int) -> Tensor:
     """
     if groups < 1 or len(weight) % groups:
         raise MechanismError(f"{len(weight)} heads cannot be pooled to {groups} groups of one size")
-    return weight.unflatten(0, (groups, -1)).mean(dim=1)
+    pooled: Tensor = weight.unflatten(0, (groups, -1)).mean(dim=1)
+    return pooled
 
 
 @torch.no_grad()

@@ -126,7 +126,9 @@ def serve(x: Tensor, served: Tensor) -> Tensor:
 
 def head_norms(k: Tensor) -> Tensor:
     """Norms [B,Hkv] of keys [B,Hkv,K,D] over tokens and channels, in float32 or better."""
-    return torch.linalg.vector_norm(k.detach(), dim=(-2, -1), dtype=torch.promote_types(k.dtype, torch.float32))
+    wide = torch.promote_types(k.dtype, torch.float32)
+    norms: Tensor = torch.linalg.vector_norm(k.detach(), dim=(-2, -1), dtype=wide)
+    return norms
 
 
 def allot(shares: list[float], heads: int) -> list[int]:

@@ -120,5 +120,5 @@ class Latent(Layer):
         q_c, q_r = q.split([self.shape.head_dim, self.rotary], dim=-1)
         q_c, scale = q_c @ up_k, q.shape[-1] ** -0.5
         q, k = torch.cat([q_c, q_r], dim=-1), torch.cat([c, k_r], dim=-1)
-        mixed = attention(q, k, c, causal=view.causal, mask=view.mask, scale=scale).values
-        return mixed @ up_v.mT
+        heads: Tensor = attention(q, k, c, causal=view.causal, mask=view.mask, scale=scale).values @ up_v.mT
+        return heads
