@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from saccade.core.errors import HostError, MechanismError
 from saccade.core.sites import Site
-from saccade.mechanisms import QKV, Layer, Mechanism, Position, Shape, build, find, pattern_of
+from saccade.mechanisms import QKV, Info, Layer, Mechanism, Position, Shape, build, find, pattern_of
 
 from .intercept import parameters_of
 from .places import Behind, Instead, Place
-from .probe import Call, Facts, Projections, facts, projections
+from .probe import Call, Facts, Projections, evaluating, facts, projections, turns
+from .rotary import MODEL, model_rotary
 
 SIZES = ("dim", "heads", "kv_heads", "head_dim")
 Name = str | type[Mechanism] | type[Position]
@@ -59,14 +60,18 @@ def place(site: Site, layers: int, call: Call, wanted: Wanted) -> Place:
     """
     cls = find(wanted.name) if isinstance(wanted.name, str) else wanted.name
     known = facts(call)
-    _require(cls, known, site, call)
-    still, positions = _positions(cls, call, wanted)
+    _require(cls.info, known, site, call)
     repeats = 1 if cls.info.groups else known.heads // known.kv_heads
     shape = Shape(known.dim, known.heads, known.kv_heads * repeats, known.head_dim)
     options = {**_given_by_model(cls, site, layers, call), **wanted.options}
     if "grid" in cls.info.needs and "grid" not in options:
         raise MechanismError(f"{cls.info.name} works on a grid: give grid=(rows, columns).")
-    built = build(cls, shape, positions, **options)
+    still, positions = _positions(cls, call, wanted)
+    if positions == MODEL and not issubclass(cls, Position):
+        built = cls(shape, model_rotary(call, shape), **options)
+    else:
+        built = build(cls, shape, positions, **options)
+    _require(built.info, known, site, call)
     entry = {name: value for name, value in built.config.items() if name not in SIZES}
     where: dict[str, Any] = {"device": call.hidden.device, "dtype": call.hidden.dtype}
     if isinstance(built, QKV):
@@ -93,8 +98,14 @@ def inherit(layer: Layer, call: Call, known: Facts, repeats: int) -> dict[str, A
         for name, pair in found.items()
         if isinstance(linear := getattr(layer, name, None), nn.Linear) and linear.weight.shape == pair[0].shape
     }
+    biased = [name for name, (_, bias) in fitting.items() if bool(bias.any())]
+    if lost := [name for name in biased if name not in _called(layer, call, known)]:
+        raise HostError(
+            f"{type(call.module).__name__} has biases in its projections ({', '.join(lost)}), which "
+            f"{layer.info.name} has no place for."
+        )
     changed = {
-        "biases": tuple(name for name, (_, bias) in fitting.items() if bool(bias.any())),
+        "biases": tuple(biased),
         "plain_output": maps.out is None and _square(getattr(layer, "out", None)),
     }
     reshape(layer, changed)
@@ -127,15 +138,28 @@ def _named(maps: Projections, known: Facts, repeats: int) -> dict[str, tuple[Ten
     return found if maps.out is None else {**found, "out": maps.out}
 
 
+def _called(layer: Layer, call: Call, known: Facts) -> set[str]:
+    """Names of the parts that a layer calls as modules."""
+    seen: set[str] = set()
+    handles = [
+        part.register_forward_hook(lambda *_, name=name: seen.add(name)) for name, part in layer.named_children()
+    ]
+    with evaluating(layer):
+        layer(call.hidden.to(next(layer.parameters())), causal=known.causal)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
 def _square(module: Any) -> bool:
     return isinstance(module, nn.Linear) and module.in_features == module.out_features
 
 
-def _require(cls: type[Mechanism] | type[Position], known: Facts, site: Site, call: Call) -> None:
+def _require(info: Info, known: Facts, site: Site, call: Call) -> None:
     pattern = pattern_of(known.causal, cross=False)
-    if pattern in cls.info.patterns:
+    if pattern in info.patterns:
         return
-    name, module = cls.info.name, type(call.module).__name__
+    name, module = info.name, type(call.module).__name__
     if known.causal:
         raise MechanismError(
             f"{name} lets a token see those after it, so it cannot stand in a decoder ({site.name} of {module} is "
@@ -143,7 +167,7 @@ def _require(cls: type[Mechanism] | type[Position], known: Facts, site: Site, ca
         )
     raise MechanismError(
         f"{name} is causal by construction, so it cannot stand in an encoder ({site.name} of {module} reads in both "
-        f"directions); it serves {', '.join(cls.info.patterns)}."
+        f"directions); it serves {', '.join(info.patterns)}."
     )
 
 
@@ -152,7 +176,7 @@ def _positions(cls: type[Mechanism] | type[Position], call: Call, wanted: Wanted
     if wanted.shape is not None:
         return bool(wanted.shape.get("still")), wanted.positions
     replaced = wanted.positions is not None or issubclass(cls, Position)
-    if replaced and not call.rotary and _turns(call.module):
+    if replaced and not call.rotary and any(turns(part) for part in call.module.modules()):
         raise HostError(
             f"{type(call.module).__name__} rotates queries and keys in its own code, so positions={wanted.positions!r} "
             "cannot replace that; leave positions= out, or build the model without rotary positions."
@@ -162,12 +186,7 @@ def _positions(cls: type[Mechanism] | type[Position], call: Call, wanted: Wanted
         return call.rotary and (replaced or "rotation" not in takes), wanted.positions
     if replaced or not call.rotary or "rotation" not in cls.takes:
         return False, wanted.positions
-    rope = getattr(call.module.config, "rope_parameters", None) or {}
-    return False, {"name": "rotary", "base": float(rope.get("rope_theta", 10000.0))}
-
-
-def _turns(module: nn.Module) -> bool:
-    return any("rotary" in type(part).__name__.lower() for part in module.modules())
+    return False, MODEL
 
 
 def _given_by_model(cls: type[Mechanism] | type[Position], site: Site, layers: int, call: Call) -> dict[str, Any]:

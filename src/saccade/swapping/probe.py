@@ -36,11 +36,13 @@ class Call:
         module: the attention module.
         inputs: its arguments by name; the first one is the hidden states.
         arity: length of the tuple it returns, 0 if it returns a tensor.
+        rotation: the model's module that made its cosines and sines, None if there is none.
     """
 
     module: nn.Module
     inputs: dict[str, Any]
     arity: int
+    rotation: nn.Module | None = None
 
     @property
     def hidden(self) -> Tensor:
@@ -54,11 +56,24 @@ class Call:
         given = self.inputs.get("position_embeddings")
         return isinstance(given, tuple) and len(given) == 2
 
-    def ask(self, attend: Attend, hidden: Tensor | None = None, module: nn.Module | None = None) -> Tensor:
+    def asked(self, cos: Tensor, sin: Tensor) -> Tensor:
+        """Queries [1,H,1,D] of the hidden states, rotated by the given cosines and sines."""
+        found: list[Tensor] = []
+
+        def attend(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Any, **kwargs: Any) -> Tensor:
+            found.append(q)
+            return torch.zeros_like(q)
+
+        self.ask(attend, position_embeddings=(cos, sin))
+        return found[0]
+
+    def ask(
+        self, attend: Attend, hidden: Tensor | None = None, module: nn.Module | None = None, **changes: Any
+    ) -> Tensor:
         """Output of the module (or of a copy of it) on ``hidden``, with ``attend`` as its attention."""
         module = self.module if module is None else module
         hidden = self.hidden if hidden is None else hidden
-        inputs = {**self.inputs, parameters_of(self.module)[0]: hidden, "attention_mask": None, CALL: attend}
+        inputs = {**self.inputs, parameters_of(self.module)[0]: hidden, "attention_mask": None, CALL: attend, **changes}
         config = module.config
         module.config = redirected(config)
         try:
@@ -113,13 +128,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def observe(model: Any, paths: Iterable[str]) -> dict[str, Call]:
     """How ``model`` calls the attention modules at ``paths``."""
     calls: dict[str, Call] = {}
+    rotations: dict[int, tuple[Tensor, nn.Module]] = {}
 
     def note(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         inputs = by_name(parameters_of(module), args, kwargs)
-        calls.setdefault(path, Call(module, inputs, len(output) if isinstance(output, tuple) else 0))
+        cos = (inputs.get("position_embeddings") or (None,))[0]
+        arity = len(output) if isinstance(output, tuple) else 0
+        calls.setdefault(path, Call(module, inputs, arity, rotations.get(id(cos), (None, None))[1]))
+
+    def note_rotation(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, tuple):
+            rotations[id(output[0])] = (output[0], module)
 
     paths = list(paths)
     handles = [model.get_submodule(p).register_forward_hook(partial(note, p), with_kwargs=True) for p in paths]
+    handles += [m.register_forward_hook(note_rotation) for m in model.modules() if turns(m)]
     try:
         with evaluating(model):
             model(**_least_input(model))
@@ -134,6 +157,11 @@ def observe(model: Any, paths: Iterable[str]) -> dict[str, Call]:
     if missing := [path for path in paths if path not in calls]:
         raise HostError(f"{missing[0]} takes no part in a pass over one token, so swap cannot see how it is called.")
     return calls
+
+
+def turns(module: nn.Module) -> bool:
+    """Whether a module makes rotary positions."""
+    return "rotary" in type(module).__name__.lower()
 
 
 def facts(call: Call) -> Facts:
