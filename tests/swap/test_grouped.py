@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from swap.models import make, tokens
 from torch import Tensor
 
 import saccade as sc
 from saccade.swapping.convert import fold_groups, group_heads
+from swap.models import make, tokens
 
 
 @torch.no_grad()
