@@ -94,3 +94,27 @@ def test_a_learned_bias_gets_its_gradient(qkv) -> None:
     q, k, v = (x.double() for x in qkv)
     bias = torch.randn(1, 4, 7, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda b: sc.attention(q, k, v, bias=b).values, (bias,))
+
+
+@pytest.mark.parametrize("engine", ["fused", "tiled", "dense"])
+def test_rewritten_outputs_cost_no_matrix_and_may_cross_samples(qkv, engine) -> None:
+    """A head's output at some rows of the second sample gets that of the first, before the output projection."""
+    q, k, v = qkv
+
+    def lent(tile: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        assert rows.tolist() == list(range(7))
+        return torch.cat([tile[:1], tile[1:] + 3 * tile[:1]])
+
+    edits = [sc.ScaleHeads(2.0, at=[2]), sc.Rewrite(lent, on="outputs", at=[3, 2], queries=[5, 6])]
+    found = sc.attention(q, k, v, causal=True, edits=edits, engine=engine)
+    wanted = full(q, k).softmax(-1) @ v.repeat_interleave(2, 1).double()
+    wanted[:, 2] *= 2
+    for head in (2, 3):
+        wanted[1, head, 5:] += 3 * wanted[0, head, 5:]
+    torch.testing.assert_close(found.values.double(), wanted, rtol=1e-5, atol=1e-5)
+    assert found.touched == (2 * 7, 2 * 2 * 2)
+
+
+def test_a_rewritten_output_keeps_its_shape(qkv) -> None:
+    with pytest.raises(sc.EditError, match=r"keep the shape of its tile \[2, 4, 7, 8\], it gave \[2, 4, 7\]"):
+        sc.attention(*qkv, causal=True, edits=[sc.Rewrite(lambda tile, rows: tile.sum(-1), on="outputs")])

@@ -26,7 +26,7 @@ from .edits import (
 )
 from .errors import EditError, SpanError
 from .kernels import repeat_heads
-from .program import OutputEdit, Program, Reallocating, Rewriting, refuse_rows
+from .program import OutputEdit, OutputRewrite, Program, Reallocating, Rewriting, refuse_rows
 from .sites import Site, heads_at
 from .spans import Spans
 
@@ -115,6 +115,9 @@ class Compiler:
 
     @_add.register
     def _(self, edit: Rewrite, heads: list[int] | None, rows: Tensor | None) -> Tensor | int:
+        if edit.on == "outputs":
+            self.program.output.append(OutputRewrite(edit.fn, heads, rows))
+            return self._count(rows)
         steps = self.program.rewrite_logits if edit.on == "logits" else self.program.rewrite_weights
         steps.append(Rewriting(edit, heads, self._query_rows(edit.queries)))
         return self._count(rows)

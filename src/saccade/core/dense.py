@@ -158,6 +158,8 @@ class Dense:
             self.values = torch.where(self.where(edit), self.values * self.number(edit.gamma), self.values)
         if isinstance(edit, Shift) and edit.where == "out":
             _shift(edit, self)
+        if isinstance(edit, Rewrite) and edit.on == "outputs":
+            _rewrite_outputs(edit, self)
 
 
 def _belongs(edit: Edit, step: Sequence[type | Callable[[Edit], bool]]) -> bool:
@@ -241,6 +243,14 @@ def _rewrite_weights(edit: Rewrite, dense: Dense) -> None:
     full = dense.weights.clone()
     full[:, slice(None) if heads is None else heads] = new
     dense.weights = torch.where(dense.where(edit), full, dense.weights)
+
+
+def _rewrite_outputs(edit: Rewrite, dense: Dense) -> None:
+    heads = heads_at(edit.at, None, dense.values.shape[1])
+    picked = slice(None) if heads is None else heads
+    full = dense.values.clone()
+    full[:, picked] = edit.fn(dense.values[:, picked], torch.arange(full.shape[2], device=full.device))
+    dense.values = torch.where(dense.where(edit), full, dense.values)
 
 
 def _shift(edit: Shift, dense: Dense) -> None:

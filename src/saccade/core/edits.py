@@ -8,7 +8,7 @@ Edits of one call act in this order, and in the order of the list within each st
 4. ``Reallocate``;
 5. ``Rewrite(on="weights")``;
 6. ``ScaleValues``;
-7. ``ScaleHeads`` and ``Shift("out")``.
+7. ``ScaleHeads``, ``Shift("out")`` and ``Rewrite(on="outputs")``.
 
 Common arguments:
 
@@ -217,13 +217,14 @@ class Shift:
 
 @dataclass(frozen=True, eq=False)
 class Rewrite:
-    """Replace a tile of logits or weights by any function of it.
+    """Replace a tile of logits, of weights or of the output by any function of it.
 
     Args:
         fn: ``fn(tile, rows) -> tile`` with the tile ``[B, H, r, K]`` (whole rows, only the heads of ``at``) and the
             query indices ``rows [r]``. Hidden keys are ``-inf`` in logits and 0 in weights, and stay hidden. Rewritten
-            weights are used as they are.
-        on: ``"logits"`` or ``"weights"``.
+            weights are used as they are. A tile of outputs is ``[B, H, Q, Dv]``: what the heads give before the output
+            projection, every row at once.
+        on: ``"logits"``, ``"weights"`` (both take the tiled engine) or ``"outputs"`` (any engine).
     """
 
     fn: Callable[[Tensor, Tensor], Tensor]
@@ -234,8 +235,8 @@ class Rewrite:
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise EditError(f"Rewrite needs a function fn(tile, rows), found {self.fn!r}.")
-        if self.on not in ("logits", "weights"):
-            raise EditError(f'Rewrite acts on "logits" or "weights", found {self.on!r}.')
+        if self.on not in ("logits", "weights", "outputs"):
+            raise EditError(f'Rewrite acts on "logits", "weights" or "outputs", found {self.on!r}.')
 
 
 @runtime_checkable

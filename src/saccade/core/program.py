@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -38,7 +39,7 @@ class Program:
     reallocate: list[Reallocating] = field(default_factory=list)
     rewrite_weights: list[Rewriting] = field(default_factory=list)
     value_scale: Tensor | None = None
-    output: list[OutputEdit] = field(default_factory=list)
+    output: list[OutputEdit | OutputRewrite] = field(default_factory=list)
     touched: list[int] = field(default_factory=list)
 
     @property
@@ -96,6 +97,26 @@ class OutputEdit:
         if self.scale is not None:
             values = values * self.scale.to(values.dtype)
         return values if self.shift is None else values + self.shift.to(values.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class OutputRewrite:
+    """Replace the output of ``heads`` (None: all) by a function of it, at ``rows`` (None: all)."""
+
+    fn: Callable[[Tensor, Tensor], Tensor]
+    heads: list[int] | None
+    rows: Tensor | None
+
+    def apply(self, values: Tensor) -> Tensor:
+        """The edited output."""
+        picked = slice(None) if self.heads is None else self.heads
+        tile = values[:, picked]
+        new = self.fn(tile, torch.arange(values.shape[2], device=values.device))
+        if new.shape != tile.shape:
+            raise EditError(f"Rewrite must keep the shape of its tile {list(tile.shape)}, it gave {list(new.shape)}.")
+        full = values.clone()
+        full[:, picked] = new.to(values.dtype)
+        return full if self.rows is None else torch.where(self.rows, full, values)
 
 
 def refuse_rows(emptied: Tensor, why: str) -> None:
