@@ -73,9 +73,12 @@ def check_saving(subject: Subject) -> None:
 
 
 def check_cost(subject: Subject) -> None:
-    """Counted operations grow with the stated exponent, to 0.15; linear mechanisms do not loop over tokens."""
+    """Counted operations and bytes grow with the stated exponent, to 0.15; linear mechanisms do not loop over tokens.
+
+    Bytes are those that kernels read and write; they may grow linearly instead, where scores never leave a kernel.
+    """
     stated = subject.info.cost
-    short, long = subject.cls.lengths or ((1024, 2048) if stated < 1.5 else (384, 768) if stated < 2.5 else (32, 64))
+    short, long = subject.cls.lengths or ((1024, 2048) if stated < 1.5 else (384, 768) if stated < 2.5 else (64, 128))
     for pattern in subject.info.patterns:
         work = []
         for length in (short, long):
@@ -83,7 +86,10 @@ def check_cost(subject: Subject) -> None:
             m, (x, context) = subject.build(case, torch.float32, full_size=True), subject.inputs(case, torch.float32)
             work.append(counted(partial(m, x, context, case.causal)))
         found = exponent(work[0].flops, work[1].flops, long / short)
-        assert abs(found - stated) <= TOLERANCE, f"{pattern}: states n^{stated:g}, counted n^{found:.2f}"
+        assert abs(found - stated) <= TOLERANCE, f"{pattern}: states n^{stated:g}, counted operations n^{found:.2f}"
+        moved = exponent(work[0].bytes, work[1].bytes, long / short)
+        fitting = min(abs(moved - stated), abs(moved - 1)) <= TOLERANCE
+        assert fitting, f"{pattern}: states n^{stated:g}, counted bytes n^{moved:.2f}, which is neither that nor n^1"
         calls = (work[1].calls - work[0].calls) / (long - short)
         assert stated >= 1.5 or calls < CALLS_PER_TOKEN, f"{pattern}: {calls:.1f} kernel calls a token: it loops"
 
