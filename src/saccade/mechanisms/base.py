@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -57,6 +57,9 @@ class Mechanism(nn.Module):
                 f"{self.info.name} composes with position schemes of kind {self.takes or 'none'}, "
                 f"not with {self.position.info.name!r}, which is of kind {self.position.kind!r}"
             )
+        served = tuple(p for p in self.info.patterns if p in self.position.info.patterns)
+        if served != self.info.patterns:
+            self.info = replace(self.info, patterns=served)
         self.shape = shape
         self.options: Any = self.Options(**options)
         self.build()

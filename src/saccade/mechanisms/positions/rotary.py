@@ -58,3 +58,12 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
     cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
     first, second = x.to(dtype).chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+
+def spread(x: Tensor, heads: int) -> Tensor:
+    """What ``x`` [G,...] holds for each key-value head, for ``heads`` heads: repeated to more, thinned to fewer.
+
+    >>> spread(torch.tensor([5, 6]), 4).tolist(), spread(torch.tensor([5, 6, 7, 8]), 2).tolist()
+    ([5, 5, 6, 6], [5, 7])
+    """
+    return x if len(x) == heads else x[torch.arange(heads, device=x.device) * len(x) // heads]
