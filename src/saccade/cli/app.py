@@ -18,8 +18,9 @@ from .plan import plan
 from .repro import repro
 from .see import see
 from .steer import steer
+from .swap import swap
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, plan, papers, repro)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, swap, plan, papers, repro)
 MISUSE = 2
 """Exit code of a command that was asked for something that cannot be done."""
 

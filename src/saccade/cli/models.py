@@ -92,12 +92,22 @@ def load(name: str, device: str = "cpu", dtype: str = "float32") -> Loaded:
 
     import saccade as sc
 
-    with progress(f"loading {name}"), _loading(name):
-        auto = _auto(transformers.AutoConfig.from_pretrained(path))
+    with progress(f"loading {name}"), loading(name):
+        config = transformers.AutoConfig.from_pretrained(path)
+        auto = _auto(config)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        model = auto.from_pretrained(path, dtype=kind).eval().to(where)
+        model = pretrained(auto, path, config, kind).eval().to(where)
     host = sc.attach(model, tokenizer)
     return Loaded(name, host, auto is not transformers.AutoModel and model.can_generate())  # type: ignore[arg-type]
+
+
+def pretrained(cls: Any, path: str, config: Any, dtype: Any) -> Any:
+    """The model saved at ``path``, its swapped layers included."""
+    if getattr(config, "saccade", None):
+        import saccade as sc
+
+        return sc.load_swapped(path, cls, dtype=dtype)
+    return cls.from_pretrained(path, dtype=dtype)
 
 
 def outline(name: str) -> Host:
@@ -112,13 +122,13 @@ def outline(name: str) -> Host:
 
     import saccade as sc
 
-    with _loading(name), torch.device("meta"):
+    with loading(name), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(path)
         return sc.attach(_auto(config).from_config(config))
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
+def loading(name: str) -> Iterator[None]:
     """Quiet loading; what goes wrong becomes one message."""
     from transformers.utils import logging
 
