@@ -8,6 +8,7 @@ from .headset import Head, HeadError, HeadSet
 from .kinds import KINDS, Kind, find
 from .knockout import Context, Contrast, Memory, Temporal
 from .positions import DuplicateToken, Induction, Offset, Pattern, PreviousToken
+from .pruning import prune
 from .retrieval import Retrieval
 from .scan import importance, scan
 from .scoring import accuracy, certainty, hits, likelihood
@@ -51,6 +52,7 @@ __all__ = [
     "importance",
     "labelled",
     "likelihood",
+    "prune",
     "repeats",
     "scan",
 ]

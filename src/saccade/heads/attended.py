@@ -118,7 +118,9 @@ class Syntax:
             keys = open_keys[who].clone()
             keys[torch.arange(len(which)), which] = False
             yield {
-                layer: (weights[who, :, row[which]].masked_fill(~keys[:, None], -1.0).argmax(-1) == goal[:, None]).float()
+                layer: (
+                    weights[who, :, row[which]].masked_fill(~keys[:, None], -1.0).argmax(-1) == goal[:, None]
+                ).float()
                 for layer, weights in read.items()
             }
 

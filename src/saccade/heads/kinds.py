@@ -85,7 +85,9 @@ def find(
     try:
         made = KINDS[kind](**options)
     except TypeError as error:
-        raise HeadError(f"{kind}: {error}; its options are {', '.join(KINDS[kind].__dataclass_fields__) or 'none'}.") from None
+        raise HeadError(
+            f"{kind}: {error}; its options are {', '.join(KINDS[kind].__dataclass_fields__) or 'none'}."
+        ) from None
     if data is None and kind != Induction.name:
         raise HeadError(f"{kind} needs data: {_first_line(KINDS[kind])}")
     found: HeadSet = made(lm, data, among=among, progress=progress)

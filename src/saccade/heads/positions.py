@@ -85,7 +85,9 @@ class PreviousToken(Pattern):
 
     def targets(self, ids: Tensor) -> Tensor:
         """See :class:`Pattern`."""
-        return torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device).roll(-1, 1).tril(-1).expand(len(ids), -1, -1)
+        return (
+            torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device).roll(-1, 1).tril(-1).expand(len(ids), -1, -1)
+        )
 
 
 @dataclass(frozen=True)

@@ -89,5 +89,5 @@ def at_last(prompt: Any, read: Mapping[int, Tensor]) -> dict[int, Tensor]:
 
 def last_rows(prompt: Any) -> Tensor:
     """Index of each sample's last token: ``[B]``."""
-    real = prompt.attention_mask.bool()
+    real: Tensor = prompt.attention_mask.bool()
     return real.shape[1] - 1 - real.flip(1).int().argmax(1)

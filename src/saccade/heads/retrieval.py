@@ -65,9 +65,12 @@ class Retrieval:
             )
         start = prompt.input_ids.shape[1]
         written = out.sequences[:, start:]
-        counted = torch.tensor(
-            [row[: len(ids)] == ids or not self.correct for row, ids in zip(written.tolist(), wanted, strict=True)]
-        ) & needle.any(1).cpu()
+        counted = (
+            torch.tensor(
+                [row[: len(ids)] == ids or not self.correct for row, ids in zip(written.tolist(), wanted, strict=True)]
+            )
+            & needle.any(1).cpu()
+        )
         member = pad(needle, (0, written.shape[1])).to(written.device)
         return {
             layer: _copied(seen["rows"].site(name), member, out.sequences, written)[counted.to(written.device)]
@@ -75,13 +78,13 @@ class Retrieval:
         }
 
 
-def _copied(
-    weights: torch.Tensor, member: torch.Tensor, line: torch.Tensor, written: torch.Tensor
-) -> torch.Tensor:
+def _copied(weights: torch.Tensor, member: torch.Tensor, line: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
     """Share of the needle copied: rows of decoding ``[B, H, T, K]``, needle ``[B, K]`` -> ``[B, H]``."""
     best = weights.argmax(-1)
     flat = best.flatten(1)
-    right = (member.gather(1, flat) & (line.gather(1, flat) == written[:, None].expand_as(best).flatten(1))).view_as(best)
+    right = (member.gather(1, flat) & (line.gather(1, flat) == written[:, None].expand_as(best).flatten(1))).view_as(
+        best
+    )
     copied = torch.zeros(*best.shape[:2], line.shape[1], device=best.device)
     copied.scatter_reduce_(2, best, right.float(), "amax")
     return copied.sum(-1) / member.sum(-1, keepdim=True).clamp_min(1)

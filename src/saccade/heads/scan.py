@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def scan(
     lm: Host,
-    data: Data,
+    data: Any,
     edit: Callable[[At], Edit | Recipe],
     score: Score = accuracy,
     *,

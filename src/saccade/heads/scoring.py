@@ -34,7 +34,9 @@ def accuracy(lm: Host, data: Data) -> float:
 @torch.no_grad()
 def hits(lm: Host, data: Data) -> Tensor:
     """Whether greedy decoding writes the answer, for each sample in the order of the data: boolean ``[samples]``."""
-    right = [torch.where(inside, logits.argmax(-1) == wanted, True).all(1) for logits, wanted, inside in _read(lm, data)]
+    right = [
+        torch.where(inside, logits.argmax(-1) == wanted, True).all(1) for logits, wanted, inside in _read(lm, data)
+    ]
     return torch.cat(right)
 
 

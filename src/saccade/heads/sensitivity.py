@@ -35,7 +35,9 @@ def answer_loss(lm: Any, batch: Any) -> Tensor:
         wanted[row, : len(answer)] = torch.tensor(answer)
         inside[row, : len(answer)] = 1
     if not bool(prompt.attention_mask[:, -1].all()):
-        raise HeadError("answers follow the prompt, so a batch is padded on the left: lm.prompt(..., padding_side='left').")
+        raise HeadError(
+            "answers follow the prompt, so a batch is padded on the left: lm.prompt(..., padding_side='left')."
+        )
     mask = torch.cat([prompt.attention_mask.to(wanted.device), inside], 1)
     logits = lm(
         input_ids=torch.cat([prompt.input_ids.to(wanted.device), wanted], 1),
@@ -43,7 +45,8 @@ def answer_loss(lm: Any, batch: Any) -> Tensor:
         position_ids=(mask.cumsum(1) - 1).clamp_min(0),
     ).logits[:, -length - 1 : -1]
     each = logits.float().log_softmax(-1).gather(-1, wanted[..., None])[..., 0]
-    return -(each * inside).sum(1)
+    loss: Tensor = -(each * inside).sum(1)
+    return loss
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ class Sensitivity:
     def gradients(self, lm: Host, batch: Any) -> Tensor:
         """∂L(x)/∂ξ_h, signed, for every sample: ``[layers, B, H]``; 0 where a layer has fewer heads."""
         sites = [site for site in lm.sites if site.main]
+        device: Any = lm.model.device
         size = len(next(prompts(batch if not isinstance(batch, tuple) else [batch])).input_ids)
-        gates = [torch.ones(size, site.heads, 1, device=lm.model.device, requires_grad=True) for site in sites]  # type: ignore[arg-type]
+        gates = [torch.ones(size, site.heads, 1, device=device, requires_grad=True) for site in sites]
         edits = [ScaleHeads(gate, at={site.name: None}) for site, gate in zip(sites, gates, strict=True)]
         with torch.enable_grad(), lm.steer(*edits):
             losses = self.loss(lm, batch)

@@ -57,7 +57,9 @@ class Shapley:
 
     def __post_init__(self) -> None:
         if self.orders < 1 or self.least < 2 or not 0 < self.level < 1 or not 0 <= self.truncation < 1:
-            raise HeadError(f"Shapley needs orders >= 1, least >= 2, level in (0, 1), truncation in [0, 1); found {self}.")
+            raise HeadError(
+                f"Shapley needs orders >= 1, least >= 2, level in (0, 1), truncation in [0, 1); found {self}."
+            )
 
     def __call__(self, lm: Host, data: Any, *, among: HeadSet | None = None, progress: bool = True) -> HeadSet:
         """Every head of the main stack (or of ``among``, the others standing always) with its value."""

@@ -36,8 +36,8 @@ def last(ranked: HeadSet, share: float) -> HeadSet:
 
 @claim(
     40,
-    "without the 40 % of heads that the gradient calls least important, accuracy stays within 2 points, and is 5 points "
-    "above that without as many random heads",
+    "without the 40 % of heads that the gradient calls least important, accuracy stays within 2 points, and is 5 "
+    "points above that without as many random heads",
     uses=("saccade.heads.sensitivity", "saccade.heads", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
@@ -69,7 +69,9 @@ def run(quick: bool, seed: int) -> Result:
     return Result(
         Comparison("accuracy: whole model against 40 % of heads pruned by gradient", pairs(plain, pruned), KEPT),
         (
-            Comparison("accuracy: random heads pruned against those of the gradient", pairs(mean_over(random), pruned), SAFER),
+            Comparison(
+                "accuracy: random heads pruned against those of the gradient", pairs(mean_over(random), pruned), SAFER
+            ),
         ),
         {
             "divided by the norm of the layer": normalise,

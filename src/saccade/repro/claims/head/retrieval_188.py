@@ -57,9 +57,13 @@ def run(quick: bool, seed: int) -> Result:
     later = {head.place: head.score for head in again}
     scores = np.array([[head.score, later[head.place]] for head in found])
     return Result(
-        Comparison("accuracy of retrieval: whole model against retrieval heads masked", pairs(plain, without), BAR, drop),
+        Comparison(
+            "accuracy of retrieval: whole model against retrieval heads masked", pairs(plain, without), BAR, drop
+        ),
         (
-            Comparison("accuracy of retrieval: random heads of the same layers masked", pairs(plain, mean_over(spared)), SPARED),
+            Comparison(
+                "accuracy of retrieval: random heads of the same layers masked", pairs(plain, mean_over(spared)), SPARED
+            ),
             Comparison(f"share of the retrieval score on the best {FEW:.0%} of heads", scores, MOST, carried),
             Comparison("accuracy of facts from the weights: retrieval heads masked", recalled, KNOWN),
         ),

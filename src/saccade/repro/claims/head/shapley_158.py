@@ -40,9 +40,7 @@ def run(quick: bool, seed: int) -> Result:
         harmful = values.negated().above(0.0)
         fresh = documents(20_000, measuring)
         plain, without = right(lm, fresh), right(lm, fresh, harmful)
-        random = [
-            right(lm, fresh, HeadSet.random(values, harmful, number, disjoint=False)) for number in range(draws)
-        ]
+        random = [right(lm, fresh, HeadSet.random(values, harmful, number, disjoint=False)) for number in range(draws)]
         beside = {
             "documents without an injection": documents(30_000, measuring // 4, injected=0),
             "facts from the weights": examples(lm, world.Memory(seed=30_000 + seed), measuring // 4),
@@ -52,9 +50,13 @@ def run(quick: bool, seed: int) -> Result:
             for name, data in beside.items()
         }
     return Result(
-        Comparison("accuracy under an injection: whole model against harmful heads removed", pairs(plain, without), GAIN),
+        Comparison(
+            "accuracy under an injection: whole model against harmful heads removed", pairs(plain, without), GAIN
+        ),
         (
-            Comparison("accuracy under an injection: as many random heads removed", pairs(mean_over(random), without), MORE),
+            Comparison(
+                "accuracy under an injection: as many random heads removed", pairs(mean_over(random), without), MORE
+            ),
         ),
         {
             "values": written(values),

@@ -37,7 +37,8 @@ def pairs(baseline: Units, method: Units) -> Units:
 
 def mean_over(draws: Sequence[Units]) -> Units:
     """Of each sample, over draws of random heads."""
-    return np.mean(np.stack(draws), 0)
+    mean: Units = np.mean(np.stack(draws), 0)
+    return mean
 
 
 def written(heads: HeadSet) -> list[str]:

@@ -36,8 +36,10 @@ def more(units: Units) -> tuple[float, float, float]:
     Columns: dated before, dated after, undated before, undated after.
     """
     before, after, undated_before, undated_after = units.mean(0)
-    return float(undated_before - undated_after), float(before - after), float(
-        before - after - undated_before + undated_after
+    return (
+        float(undated_before - undated_after),
+        float(before - after),
+        float(before - after - undated_before + undated_after),
     )
 
 
@@ -87,7 +89,9 @@ def run(quick: bool, seed: int) -> Result:
             )
     units = np.concatenate(folds)
     return Result(
-        Comparison("accuracy lost on dated facts against undated ones: temporal heads ablated", units[:, :4], BAR, more),
+        Comparison(
+            "accuracy lost on dated facts against undated ones: temporal heads ablated", units[:, :4], BAR, more
+        ),
         (
             Comparison("accuracy on undated facts: temporal heads ablated", units[:, 2:4], GENERAL),
             Comparison("the same excess, against random heads of the same layers", units, CONTROL, beyond),
