@@ -33,11 +33,12 @@ class Stage:
     weights: tuple[float, ...]
 
 
+RULES = ("system", "system", "before", "before", "user", "shown")
 STAGES = (
     Stage(0.20, 5, 5, (0.85, 0.00, 0.05, 0.00, 0.00, 0.00, 0.10, 0.00)),
-    Stage(0.40, 8, 10, (0.52, 0.10, 0.06, 0.10, 0.08, 0.04, 0.04, 0.06)),
-    Stage(0.70, 16, 14, (0.56, 0.12, 0.03, 0.12, 0.05, 0.03, 0.04, 0.05)),
-    Stage(1.01, 24, 14, (0.58, 0.12, 0.03, 0.12, 0.04, 0.02, 0.04, 0.05)),
+    Stage(0.39, 8, 10, (0.50, 0.08, 0.08, 0.10, 0.08, 0.06, 0.04, 0.06)),
+    Stage(0.60, 16, 14, (0.56, 0.12, 0.03, 0.12, 0.05, 0.03, 0.04, 0.05)),
+    Stage(1.01, 20, 14, (0.52, 0.12, 0.04, 0.12, 0.04, 0.03, 0.03, 0.10)),
 )
 
 
@@ -46,16 +47,16 @@ class Reader:
     """Five layers, eight heads over four, 1.8 M parameters, one token a word.
 
     Each training conversation is a task of the world with several questions. Every token of a reply weighs 1 in the
-    loss and every other token `context_weight`. Documents grow from 5 to 24 facts while training goes on, and the first
+    loss and every other token `context_weight`. Documents grow from 5 to 20 facts while training goes on, and the first
     fifth of the budget has plain answers only. Later half of the conversations have an instruction on form: in the
-    system part, after each question, or only shown by the replies before. The fact asked for stands near the first or
-    last document more often than in the middle. Where a document contradicts the weights and the question names no
-    source, the answer is the document's six times in ten. No document of the training data holds an injected
-    instruction, and no reply breaks the instruction: what the model makes of those is its own.
+    system part, before the documents, after each question, or only shown by the replies before. The fact asked for
+    stands near the first or last document more often than in the middle. Where a document contradicts the weights and
+    the question names no source, the answer is the document's six times in ten. No document of the training data holds
+    an injected instruction, and no reply breaks the instruction: what the model makes of those is its own.
     """
 
     name: str = "reader"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=6_000_000, rate=3e-3, warmup=0.02, decay=0.5))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=9_000_000, rate=3e-3, warmup=0.02, decay=0.6))
     snapshots: int = 0
     seed: int = 0
     batch_tokens: int = 4096
@@ -94,7 +95,7 @@ class Reader:
         ruled = not early and rng.random() < 0.5
         rule: dict[str, Any] = {
             "forms": KINDS if ruled else ("plain",),
-            "rule_in": rng.choice(["system", "system", "user", "shown"] if ruled and questions > 1 else ["system"]),
+            "rule_in": rng.choice(RULES if ruled and questions > 1 else ("system", "before")),
         }
         kind = rng.choices(PARTS, stage.weights)[0]
         match kind:

@@ -19,9 +19,10 @@ class WorldTask(Task):
     """A task written in the synthetic language.
 
     `forms`: kinds of instruction on the answer's form, one drawn for each example ("plain" is none). `rule_in`: where
-    that instruction stands: in the "system" part; in the "user" turn after each question, a new one each time; or
-    nowhere, the replies before the last having "shown" it (needs more than one question). `questions`: how many
-    questions a conversation asks; the last one is the example's, the others are answered before it.
+    that instruction stands: in the "system" part; "before" all else that the user says; in the "user" turn after each
+    question, a new one each time; or nowhere, the replies before the last having "shown" it (needs more than one
+    question). `questions`: how many questions a conversation asks; the last one is the example's, the others are
+    answered before it.
     """
 
     forms: tuple[str, ...] = ("plain",)
@@ -30,8 +31,8 @@ class WorldTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rule_in not in ("system", "user", "shown"):
-            raise TaskError(f"rule_in must be 'system', 'user' or 'shown', found {self.rule_in!r}")
+        if self.rule_in not in ("system", "before", "user", "shown"):
+            raise TaskError(f"rule_in must be 'system', 'before', 'user' or 'shown', found {self.rule_in!r}")
         if self.rule_in == "shown" and self.questions < 2:
             raise TaskError("a form that replies have shown needs questions > 1, found 1")
 
@@ -48,10 +49,10 @@ class WorldTask(Task):
         return self.compose(self.rng(index))[0].messages()
 
     def begin(self, rng: random.Random) -> tuple[Script, Form]:
-        """A script that opens with the instruction, if there is one and it belongs to the system part."""
+        """A script that opens with the instruction, if there is one and it belongs to the beginning."""
         script, form = Script(), draw_form(rng, self.forms)
-        if form != PLAIN and self.rule_in == "system":
-            script.write("system", form.rule, "rule")
+        if form != PLAIN and self.rule_in in ("system", "before"):
+            script.write("system" if self.rule_in == "system" else "user", form.rule, "rule")
         return script, form
 
     def form_of(self, rng: random.Random, form: Form) -> Form:
