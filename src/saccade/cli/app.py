@@ -11,7 +11,9 @@ from rich.markup import escape
 
 from saccade.core.errors import SaccadeError
 
+from .bench import bench
 from .demo import demo
+from .eval import eval_
 from .output import errors
 from .papers import papers
 from .plan import plan
@@ -20,7 +22,7 @@ from .see import see
 from .steer import steer
 from .swap import swap
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, swap, plan, papers, repro)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, swap, plan, papers, repro, bench, eval_)
 MISUSE = 2
 """Exit code of a command that was asked for something that cannot be done."""
 
@@ -53,7 +55,7 @@ def reporting(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in COMMANDS:
-    app.command()(reporting(_command))
+    app.command(_command.__name__.removesuffix("_"))(reporting(_command))
 
 
 def main() -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import sysconfig
-from functools import cache
-from pathlib import Path
-
 import torch
-from torch import Tensor
 
 from saccade.repro.host import Batch, Mixer, Sizes, best_rate, loss, train
 from saccade.repro.registry import claim
 from saccade.repro.result import Comparison, Result
+from saccade.repro.source import SYMBOLS, pieces
 from saccade.repro.statistics import Units, drop
 
 LENGTH, ROWS, BAR, CLOSED = 48, 24, 0.2, 0.5
-SIZES = Sizes(vocabulary=128, dim=32)
+SIZES = Sizes(vocabulary=SYMBOLS, dim=32)
 MIXERS = {
     "none": Mixer("gated-mlp", positions=None),
     "polynomial": Mixer("approximate"),
@@ -24,22 +19,9 @@ MIXERS = {
 }
 
 
-@cache
-def source(held: bool) -> Tensor:
-    """Characters (ASCII) of modules of the Python standard library; one module in five is held out."""
-    folder = Path(sysconfig.get_paths()["stdlib"])
-    names = sorted(path for path in folder.glob("*.py") if path.stat().st_size < 40_000)
-    random.Random("399").shuffle(names)
-    chosen = [path for i, path in enumerate(names) if (i % 5 == 0) == held]
-    text = "\n".join(path.read_text("utf-8") for path in chosen)
-    return torch.tensor(list(text.encode("ascii", "ignore")))
-
-
 def lines(generator: torch.Generator, rows: int = ROWS, held: bool = False) -> Batch:
     """Pieces of source code, each character to be foretold from those before."""
-    text = source(held)
-    start = torch.randint(len(text) - LENGTH, (rows, 1), generator=generator)
-    piece = text[start + torch.arange(LENGTH + 1)]
+    piece = pieces(generator, rows, LENGTH + 1, held)
     return piece[:, :-1], piece[:, 1:]
 
 
@@ -47,7 +29,12 @@ def lines(generator: torch.Generator, rows: int = ROWS, held: bool = False) -> B
     399,
     "a character model of source code without mixing of tokens stays far behind softmax attention, and mixing with a "
     "polynomial in place of the exponential closes at least half of the gap",
-    uses=("saccade.repro.host", "saccade.mechanisms.expressive.gated_mlp", "saccade.mechanisms.baseline.softmax"),
+    uses=(
+        "saccade.repro.host",
+        "saccade.repro.source",
+        "saccade.mechanisms.expressive.gated_mlp",
+        "saccade.mechanisms.baseline.softmax",
+    ),
 )
 def run(quick: bool, seed: int) -> Result:
     """Loss on held-out modules after the same training; a unit is one training run of all three, on the same data."""
