@@ -21,6 +21,7 @@ def repro(
     every: Annotated[bool, typer.Option("--all", help="Run every claim that there is.")] = False,
     quick: Annotated[bool, typer.Option(help="The small form of each claim, under a minute on one core.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Run with seeds 0 to N - 1 and pool what they measure.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Claims that run side by side, each on one core.")] = 1,
     folder: Folder = Path("repro-results"),
     json: options.Json = False,
 ) -> None:
@@ -30,8 +31,10 @@ def repro(
     does not hold is a result like any other: the exit code is 0 when every claim ran.
 
     [dim]saccade repro 132 --quick[/]
+    [dim]saccade repro --all --quick --jobs 2[/]
     """
-    from saccade.repro import ClaimError, claimed, find, run
+    from saccade.repro import ClaimError, claimed, find
+    from saccade.repro.runner import run_all
 
     if every == bool(numbers):
         raise ClaimError(f"name papers, or give --all; those with a claim are {', '.join(map(str, claimed()))}.")
@@ -39,11 +42,11 @@ def repro(
     claims = [find(number) for number in chosen]
     records = []
     with progress("claims", total=len(chosen)) as bar:
-        for claim in claims:
-            bar.update(bar.task_ids[0], description=f"[{claim.id}] {claim.text[:60]}")
-            records.append(run(claim.id, quick, range(seeds)))
-            records[-1].save(folder)
-            bar.advance(bar.task_ids[0])
+        for record in run_all([claim.id for claim in claims], quick, range(seeds), jobs):
+            records.append(record)
+            record.save(folder)
+            bar.update(bar.task_ids[0], advance=1, description=f"[{record.id}] {record.claim[:60]}")
+    records.sort(key=lambda record: record.id)
     if json:
         print_json([asdict(record) for record in records])
     else:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
+from multiprocessing import get_context
 
 from .record import Record, code_hash
 from .registry import ClaimError, find
@@ -47,3 +50,26 @@ def run(number: int, quick: bool = False, seeds: Sequence[int] = (0,)) -> Record
         modules=list(claim.modules),
         code=code_hash(claim.modules),
     )
+
+
+def run_all(
+    numbers: Sequence[int], quick: bool = False, seeds: Sequence[int] = (0,), jobs: int = 1
+) -> Iterator[Record]:
+    """Run several claims; each record is yielded when it is there, in the order given where ``jobs`` is 1.
+
+    Args:
+        jobs: how many run side by side, each in a process with one thread.
+    """
+    if jobs == 1:
+        yield from (run(number, quick, seeds) for number in numbers)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+        for done in as_completed([pool.submit(partial(run, number, quick, seeds)) for number in numbers]):
+            yield done.result()
+
+
+def one_thread() -> None:
+    """Keep torch of this process to one thread."""
+    import torch
+
+    torch.set_num_threads(1)
