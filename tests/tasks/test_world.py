@@ -54,6 +54,18 @@ def test_edges_prefer_the_ends():
     assert middle[True] / 400 < 0.3
 
 
+@pytest.mark.parametrize("relations", [1, 2, 5])
+def test_relations_of_a_document_can_be_limited(relations):
+    for facts in (5, 24):
+        for e in world.Context(facts=facts, relations=relations, per_document=64).examples(10):
+            sentences = e.texts("document")[0].removeprefix("document 1: ").rstrip(".").split(". ")
+            keys = {tuple(s.removeprefix("the ").split(" is ")[0].split(" of ")) for s in sentences}
+            assert len(keys) == len(sentences) == facts
+            assert len({relation for relation, _ in keys}) <= relations
+    with pytest.raises(tasks.TaskError, match=r"relations must be 0 \(any\) to 5, found 6"):
+        world.Context(relations=6)
+
+
 def test_absent_questions_combine_what_occurs():
     for e in world.Absent(absent=1.0).examples(40):
         assert e.answer == "unknown"

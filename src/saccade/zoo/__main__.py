@@ -1,8 +1,9 @@
-"""`python -m saccade.zoo list | train NAME | card NAME`."""
+"""`python -m saccade.zoo list | train NAME | card NAME | page`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from saccade.zoo.card import publish, write_card
 from saccade.zoo.coder import Coder
 from saccade.zoo.copier import Copier
+from saccade.zoo.page import page
 from saccade.zoo.reader import Reader
 from saccade.zoo.recipe import Recipe
 from saccade.zoo.store import names
@@ -35,10 +37,14 @@ def main() -> None:
     card.add_argument("name", choices=sorted(RECIPES))
     card.add_argument("--folder", type=Path)
     card.add_argument("--publish", action="store_true", help="also copy the model into the package")
+    actions.add_parser("page", help="the cards of the shipped models, as docs/zoo.md shows them")
     args = parser.parse_args()
     console = Console()
     if args.action == "list":
         console.print(f"shipped: {', '.join(names()) or 'none'}\nrecipes: {', '.join(sorted(RECIPES))}")
+        return
+    if args.action == "page":
+        sys.stdout.write(page())
         return
     folder = args.folder or Path("zoo-runs") / args.name
     recipe = RECIPES[args.name]()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import math
 import random
 import sysconfig
 from collections.abc import Mapping
@@ -14,8 +16,9 @@ import torch
 from torch.nn import functional as F
 
 from saccade.zoo.recipe import Batch, Measurement, Schedule, ZooError
-from saccade.zoo.tokenizers import byte_pair_tokenizer
+from saccade.zoo.tokenizers import SPECIALS, byte_pair_tokenizer
 
+HELD_OUT = "coder/held-out"
 LEFT_OUT = {
     "encodings",
     "pydoc_data",
@@ -53,7 +56,7 @@ class Coder:
     """
 
     name: str = "coder"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=8_000_000))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=6_000_000))
     snapshots: int = 0
     seed: int = 0
     vocabulary: int = 2048
@@ -104,26 +107,54 @@ class Coder:
         return [Batch(ids, torch.ones(ids.shape)) for ids in rows]
 
     @torch.no_grad()
-    def losses(self, model: Any, tokenizer: Any, count: int, length: int) -> torch.Tensor:
-        """Loss in nats of each token of held-out windows [count, length - 1]."""
-        rng, out = random.Random("coder/held-out"), []
-        for ids in self.windows(rng, count, length, True, tokenizer).split(4):
+    def losses(self, model: Any, tokenizer: Any, count: int, seed: str = HELD_OUT) -> tuple[torch.Tensor, torch.Tensor]:
+        """Held-out windows [count, length], and the loss in nats of each token but the first [count, length - 1]."""
+        windows = self.windows(random.Random(seed), count, self.length, True, tokenizer)
+        out = []
+        for ids in windows.split(4):
             logits = model(input_ids=ids.to(model.device)).logits[:, :-1].float().cpu()
             out.append(F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1))
-        return torch.cat(out)
+        return windows, torch.cat(out)
+
+    def bigram_losses(self, windows: torch.Tensor, tokenizer: Any, weight: float = 64.0) -> torch.Tensor:
+        """Loss in nats of the same tokens by counts of the training files.
+
+        p(b | a) = (n(ab) + w p(b)) / (n(a) + w), where p(b) = (n(b) + 1) / (n + vocabulary).
+        """
+        stream, size = self.stream(False, tokenizer), len(tokenizer)
+        single = torch.bincount(stream, minlength=size).double()
+        pairs = torch.bincount(stream[:-1] * size + stream[1:], minlength=size * size).view(size, size).double()
+        alone = (single + 1) / (single.sum() + size)
+        first, second = windows[:, :-1], windows[:, 1:]
+        return -((pairs[first, second] + weight * alone[second]) / (pairs.sum(1)[first] + weight)).log()
 
     def probe(self, model: Any, tokenizer: Any) -> Mapping[str, float]:
-        return {"held_out": float(self.losses(model, tokenizer, 16, self.length).mean())}
+        return {"held_out": float(self.losses(model, tokenizer, 16)[1].mean())}
 
     def measure(self, model: Any, tokenizer: Any) -> list[Measurement]:
-        count = 48
-        losses = self.losses(model, tokenizer, count, self.length)
-        sample = sources()[1][:20]
-        per_token = sum(map(len, sample)) / sum(len(tokenizer(t)["input_ids"]) for t in sample)
+        count = 64
+        windows, losses = self.losses(model, tokenizer, count)
+        sizes = torch.tensor(
+            [0 if t in SPECIALS else len(t) for t in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+        )
+        written = sizes[windows[:, 1:]].sum()
+        per_byte = 1 / (written * math.log(2))
+        held_out = "".join(sources()[1]).encode()
         return [
             Measurement("held-out loss (nats a token)", float(losses.mean()), count),
             Measurement("held-out perplexity", float(losses.mean().exp()), count),
-            Measurement("characters a token", per_token, len(sample)),
-            Measurement("loss at tokens 10 to 50", float(losses[:, 10:50].mean()), count),
-            Measurement("loss at tokens 400 to 511", float(losses[:, 400:].mean()), count),
+            Measurement("bytes a token", float(written / losses.numel()), count),
+            Measurement("held-out bits a byte", float(losses.sum() * per_byte), count),
+            Measurement(
+                "bits a byte by pairs of tokens counted in the training files",
+                float(self.bigram_losses(windows, tokenizer).sum() * per_byte),
+                count,
+            ),
+            Measurement(
+                "bits a byte of all held-out files by xz -9",
+                8 * len(lzma.compress(held_out, preset=9)) / len(held_out),
+                1,
+            ),
+            Measurement("loss at tokens 10 to 50 of a window", float(losses[:, 10:50].mean()), count),
+            Measurement("loss at tokens 400 to 511 of a window", float(losses[:, 400:].mean()), count),
         ]

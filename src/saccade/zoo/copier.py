@@ -94,9 +94,9 @@ class Copier:
         rng = random.Random(f"copier/{self.seed}/{number}")
         return [self.draw(rng, self.rows, tokenizer)[0] for _ in range(8)]
 
-    def losses(self, model: Any, tokenizer: Any, count: int) -> tuple[float, float, float]:
+    def losses(self, model: Any, tokenizer: Any, count: int, seed: str = HELD_OUT) -> tuple[float, float, float]:
         """Held-out: mean loss in nats on copied and on other tokens, and the share of copied tokens foretold."""
-        batch, copied = self.draw(random.Random(HELD_OUT), count, tokenizer)
+        batch, copied = self.draw(random.Random(seed), count, tokenizer)
         logits = model(input_ids=batch.ids.to(model.device)).logits[:, :-1].float().cpu()
         losses = F.cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none").view(count, -1)
         mask = copied[:, 1:]

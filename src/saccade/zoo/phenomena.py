@@ -19,13 +19,18 @@ Row = tuple[str, WorldTask, tuple[Failure, ...]]
 def phenomena(model: Any, tokenizer: Any, count: int = 200) -> list[Measurement]:
     """Accuracy of greedy replies on `count` fresh examples a row, and the shares of the known ways to fail."""
     measured = []
-    for what, task, failures in (*retrieval(), *obedience(), *honesty(), *knowledge()):
+    for what, task, failures in rows():
         examples = task.examples(count)
         made = list(zip(examples, replies(model, tokenizer, examples), strict=True))
         measured.append(Measurement(what, sum(task.check(e, r) for e, r in made) / count, count, task.chance))
         for name, failed in failures:
             measured.append(Measurement(f"{what}: {name}", sum(failed(e, r) for e, r in made) / count, count))
     return measured
+
+
+def rows() -> tuple[Row, ...]:
+    """What is measured: a line of the table, its task, and the ways to fail that are counted."""
+    return (*retrieval(), *obedience(), *honesty(), *knowledge())
 
 
 def retrieval() -> Iterator[Row]:

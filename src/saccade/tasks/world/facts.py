@@ -15,6 +15,7 @@ RELATIONS = {
 }  # fmt: skip
 LAND = ("capital", "leader", "colour", "animal", "dish", "tool", "plant")
 PERSON = ("home", "friend", "colour", "animal", "dish", "tool", "plant")
+SHARED = tuple(r for r in LAND if r in PERSON)
 STABLE = ("capital", "leader", "colour", "animal", "dish")
 
 
@@ -88,12 +89,17 @@ def strange_subject(subject: str) -> bool:
     return subject not in lexicon().lands
 
 
-def draw_facts(rng: random.Random, count: int, subjects: Sequence[str] | None = None) -> list[Fact]:
-    """Distinct random facts about strange lands and people, about three a subject, so that both keys are needed."""
+def draw_facts(rng: random.Random, count: int, relations: int = 0) -> list[Fact]:
+    """Distinct random facts about strange lands and people, about three a subject, so that both keys are needed.
+
+    `relations`: how many different ones, of those that lands and people share (0: any); one makes the subject the only
+    key, and as many subjects are drawn as that takes.
+    """
     lex = lexicon()
-    pool = list(subjects) if subjects else rng.sample(lex.strange + lex.people, min(80, max(2, count // 3 + 1)))
     people = set(lex.people)
-    pairs = [(s, r) for s in pool for r in (PERSON if s in people else LAND)]
+    kept = rng.sample(SHARED, relations) if relations else (*LAND, *PERSON)
+    pool = rng.sample(lex.strange + lex.people, min(80, max(2, count // min(3, len(kept)) + 1)))
+    pairs = [(s, r) for s in pool for r in (PERSON if s in people else LAND) if r in kept]
     if count > len(pairs):
         raise ValueError(f"{count} facts wanted, but {len(pool)} subjects have only {len(pairs)}")
     facts = []

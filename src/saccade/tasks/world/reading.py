@@ -9,7 +9,7 @@ from typing import Any
 
 from saccade.tasks.example import Script, TaskError
 from saccade.tasks.world.base import WorldTask
-from saccade.tasks.world.facts import Fact, absent_fact, draw_facts, stable_facts
+from saccade.tasks.world.facts import SHARED, Fact, absent_fact, draw_facts, stable_facts
 from saccade.tasks.world.forms import draw_form
 from saccade.tasks.world.lexicon import lexicon
 
@@ -22,8 +22,9 @@ class Reading(WorldTask):
 
     `facts`: how many (0: by difficulty, 4 to 48); `per_document`: how many share a document. `position`: where the fact
     asked for stands, 0 first to 1 last (None: anywhere). `edges` draws it near the ends more often. `stable`: share of
-    the facts that belong to the stable ones. `absent`: share of the questions that have no answer. `injected`: how many
-    sentences inside the documents tell the reader what to do.
+    the facts that belong to the stable ones. `relations`: how many different relations the other facts have, 1 to 5 (0:
+    any). `absent`: share of the questions that have no answer. `injected`: how many sentences inside the documents tell
+    the reader what to do.
     """
 
     facts: int = 0
@@ -31,6 +32,7 @@ class Reading(WorldTask):
     position: float | None = None
     edges: bool = False
     stable: float = 0.0
+    relations: int = 0
     absent: float = 0.0
     injected: int = 0
 
@@ -38,6 +40,8 @@ class Reading(WorldTask):
         super().__post_init__()
         if self.position is not None and not 0 <= self.position <= 1:
             raise TaskError(f"position must lie between 0 (first) and 1 (last), found {self.position}")
+        if not 0 <= self.relations <= len(SHARED):
+            raise TaskError(f"relations must be 0 (any) to {len(SHARED)}, found {self.relations}")
         if self.questions > self.count:
             raise TaskError(f"{self.questions} questions about {self.count} facts: ask fewer, or raise `facts`")
 
@@ -47,7 +51,7 @@ class Reading(WorldTask):
 
     def draw(self, rng: random.Random) -> list[Fact]:
         known = rng.sample(stable_facts(), round(self.count * self.stable))
-        facts = draw_facts(rng, self.count - len(known)) + known
+        facts = draw_facts(rng, self.count - len(known), self.relations) + known
         rng.shuffle(facts)
         return facts
 
