@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,6 +33,7 @@ class Behind:
         entry: what the model's configuration records of it.
         repeats: how often key-value heads are repeated first, for mechanisms that serve no groups.
         still: whether the module's own rotation is switched off.
+        lesson: what runs in place of the mechanism while it is taught.
     """
 
     site: Site
@@ -40,6 +42,7 @@ class Behind:
     facts: Facts
     repeats: int
     still: bool
+    lesson: Callable[..., Tensor] | None = None
     undoing: list[Any] = field(default_factory=list)
 
     def install(self, model: nn.Module) -> None:
@@ -147,8 +150,8 @@ def attend(held: StateLayer | None, module: Any, q: Tensor, k: Tensor, v: Tensor
     q = q if place.facts.scale == 1 else q * place.facts.scale
     if place.repeats > 1:
         k, v = (t.repeat_interleave(place.repeats, dim=1) for t in (k, v))
-    out: Tensor = module.mechanism(q, k, v, causal=place.facts.causal, mask=real, state=state, cross=False)
-    return out
+    run: Callable[..., Tensor] = place.lesson or module.mechanism
+    return run(q, k, v, causal=place.facts.causal, mask=real, state=state, cross=False)
 
 
 def placed_in(model: nn.Module) -> dict[str, Place]:

@@ -9,5 +9,6 @@ MECHANISMS: dict[str, str] = {
     "label": "label:Label",
     "latent": "latent:Latent",
     "mixture-of-heads": "mixture_of_heads:MixtureOfHeads",
+    "norm-routed": "norm_routed:NormRouted",
     "weighted-groups": "weighted_groups:WeightedGroups",
 }
