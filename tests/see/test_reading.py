@@ -1,0 +1,244 @@
+"""Sinks, massive activations, concentration, limits, recall, spectra, likeness to people and the study of an encoder."""
+
+import numpy as np
+import pytest
+import torch
+
+import saccade as sc
+from saccade.core.errors import MeasureError
+from saccade.see import concentration, massive, replaced, sinks, trace
+from saccade.see.bert import Probe, divergence, offset_accuracy, relation_accuracy, rows, study, token_pairs
+from saccade.see.human import alignment, effective, read_human
+from saccade.see.limits import margin, margin_bound, sensitivity
+from saccade.see.massive import blocks_of
+from saccade.see.memory import CMR, ends, fit_cmr, lag_curve
+from saccade.see.sinks import strengths
+from saccade.see.spectrum import entanglement, singular_values
+
+from .dense import case
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_strengths_are_column_means(kind):
+    here = case(kind)
+    found = strengths(trace(sc.attach(here.model), **here.inputs))
+    real = here.inputs["attention_mask"].bool()
+    matrices = here.dense()[1]
+    for layer, sample, j in ((0, 0, 4), (2, 1, 2), (1, 0, 9)):
+        viewers = [i for i in range(11) if real[sample, i] and i != j and real[sample, j] and (kind == "bert" or i > j)]
+        column = matrices[layer][sample, :, viewers, j].double()
+        expected = column.mean(-1) if len(viewers) >= 4 else torch.zeros(4).double()
+        expected = column.mean(0 if column.shape[0] == len(viewers) else 1) if len(viewers) >= 4 else expected
+        torch.testing.assert_close(found[layer, sample, :, j].double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_sinks_have_a_first_layer_and_a_lifetime():
+    here = case("bert")
+    lm = sc.attach(here.model)
+    spans = sc.Spans.from_ranges({"sink": [(0, 1)], "second": [(5, 6)]}, length=11)
+    edits = [sc.Bias("sink", 30.0), sc.Bias("second", 60.0, at={1: None})]
+    with lm.steer(*edits, spans=spans):
+        found = sinks(lm, threshold=0.5, **here.inputs)
+    assert [(s.token, s.first, s.lifetime) for s in found.primary if s.sample == 0] == [(0, 0, 1), (0, 2, 1)]
+    assert [(s.token, s.first, s.lifetime) for s in found.secondary if s.sample == 0] == [(5, 1, 1)]
+
+
+def test_massive_activations_are_found_and_replaced():
+    here = case("bert")
+    inputs = {**here.inputs, "attention_mask": torch.ones(2, 11, dtype=torch.long)}
+    lm = sc.attach(here.model)
+    assert blocks_of(lm) == tuple(f"bert.encoder.layer.{i}" for i in range(3))
+    with torch.no_grad():
+        here.model.bert.encoder.layer[1].output.LayerNorm.bias[7] = 50.0
+    found = massive(lm, ratio=10, magnitude=20, **inputs)
+    assert {(place.layer, place.dim) for place in found} == {(2, 7)}
+    states = here.model(**inputs, output_hidden_states=True).hidden_states[2].detach()
+    place = found[0]
+    assert place.value == pytest.approx(float(states[:, place.token, 7].mean()), rel=1e-4)
+    assert place.ratio == pytest.approx(abs(place.value) / float(states.abs().median()), rel=1e-3)
+    with torch.no_grad(), replaced(lm, [place], 0.0):
+        changed = here.model(**inputs, output_hidden_states=True).hidden_states[2]
+    assert (changed[:, place.token, 7] == 0).all()
+    assert torch.equal(changed[:, :, :7], states[:, :, :7])
+    with pytest.raises(MeasureError, match="2 values are given for 1"), replaced(lm, [place], [0.0, 1.0]):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_concentration(kind):
+    here = case(kind)
+    found = concentration(sc.attach(here.model), **here.inputs)
+    real = here.inputs["attention_mask"].bool()
+    for layer, matrix in enumerate(here.dense()[1]):
+        for sample in range(2):
+            values, shares, heats = [], [], []
+            for i in range(11):
+                seen = [j for j in range(11) if real[sample, j] and (kind == "bert" or j <= i)]
+                if not real[sample, i] or len(seen) < 2:
+                    continue
+                row = matrix[sample, :, i][:, seen].double()
+                entropy = torch.special.entr(row).sum(-1)
+                values.append(entropy)
+                shares.append(entropy / np.log(len(seen)))
+                heats.append(1 / row.log().std(-1, unbiased=False).clamp_min(1e-6))
+            close = lambda a, b: torch.testing.assert_close(a.double(), torch.stack(b).mean(0), atol=1e-3, rtol=1e-2)
+            close(found.entropy[layer, sample], values)
+            close(found.relative[layer, sample], shares)
+            close(found.temperature[layer, sample], heats)
+
+
+def test_no_logits_in_a_range_beat_the_bound():
+    draw = torch.Generator().manual_seed(0)
+    logits = 6 * torch.rand(200, 20, generator=draw, dtype=torch.float64)
+    spread = logits.amax(-1) - logits.amin(-1)
+    for count in (1, 3, 10):
+        assert (margin(logits.softmax(-1), count) <= margin_bound(spread, 20, count) + 1e-12).all()
+        best = torch.zeros(20, dtype=torch.float64)
+        best[:count] = 4.0
+        bound = margin_bound(torch.tensor(4.0, dtype=torch.float64), 20, count)
+        torch.testing.assert_close(margin(best.softmax(-1), count), bound)
+
+
+def test_sensitivity_is_the_norm_of_the_jacobian():
+    logits = torch.randn(7, dtype=torch.float64)
+    for heat in (1.0, 0.2):
+        jacobian = torch.autograd.functional.jacobian(lambda x, heat=heat: (x / heat).softmax(-1), logits)
+        found = sensitivity((logits / heat).softmax(-1), heat)
+        torch.testing.assert_close(found, torch.linalg.matrix_norm(jacobian, 2))
+        assert found <= 1 / (2 * heat) + 1e-12
+
+
+def test_lag_curves_by_hand():
+    weights = torch.rand(2, 3, 4, 9)
+    cues = torch.tensor([[3, 0, -1, 8], [1, 2, 3, 4]])
+    found = lag_curve(weights, cues, reach=2)
+    for sample in range(2):
+        for index, lag in enumerate(range(-2, 3)):
+            places = [(r, c + lag) for r, c in enumerate(cues[sample].tolist()) if c >= 0 and 0 <= c + lag < 9]
+            expected = torch.stack([weights[sample, :, r, c] for r, c in places]).mean(0)
+            torch.testing.assert_close(found[sample, :, index], expected)
+
+
+def test_ends_of_uniform_attention_are_one():
+    weights = torch.ones(20, 20).tril()
+    weights = weights / weights.sum(-1, keepdim=True)
+    primacy, recency = ends(weights[None, None, 8:], count=4)
+    torch.testing.assert_close(primacy, torch.ones(1, 1))
+    torch.testing.assert_close(recency, torch.ones(1, 1))
+
+
+def test_context_drift_by_simulation():
+    """The closed form equals a list of orthonormal items, said to a drifting context."""
+    model, length, place, reach = CMR(beta=0.6, gamma=0.3, temperature=0.1), 80, 40, 4
+    rho = np.sqrt(1 - model.beta**2)
+    items, context = np.eye(length), np.zeros((length + 1, length))
+    for i in range(length):
+        context[i + 1] = rho * context[i] + model.beta * items[i]
+    before = context[:-1]
+    back = (1 - model.gamma) * items[place] + model.gamma * before[place]
+    activation = before @ back
+    lags = [lag for lag in range(-reach, reach + 1) if lag]
+    weight = np.exp(activation[[place + lag for lag in lags]] / model.temperature)
+    np.testing.assert_allclose(model.curve(reach), weight / weight.sum(), atol=1e-6)
+
+
+def test_a_fit_finds_the_model_that_made_the_curve():
+    curve = np.insert(CMR(0.6, 0.4, 0.15).curve(5), 5, 0.9)
+    fit = fit_cmr(7 * curve)
+    assert fit.explained > 0.99
+    backward = fit_cmr(curve[::-1].copy())
+    assert backward.explained < 0.5
+    with pytest.raises(MeasureError, match="reach at least 2"):
+        fit_cmr(np.ones(4))
+
+
+def test_spectra_by_lanczos():
+    here = case("llama")
+    seen = trace(sc.attach(here.model), **here.inputs)
+    whole = here.dense()[1][1]
+    for sample, head in ((1, 0), (0, 3)):
+        expected = np.linalg.svd(whole[sample, head].numpy(), compute_uv=False)[:4]
+        np.testing.assert_allclose(singular_values(seen.steps[1], head, 4, sample), expected, atol=1e-5)
+    with pytest.raises(MeasureError, match="between 1 and 10"):
+        singular_values(seen.steps[1], 0, 11)
+
+
+def test_entanglement_of_a_product_is_nothing():
+    assert entanglement(torch.outer(torch.rand(8), torch.rand(8)), 4) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_study_of_an_encoder():
+    here = case("bert")
+    lm = sc.attach(here.model)
+    ids, real = here.inputs["input_ids"], here.inputs["attention_mask"].bool()
+
+    class Inputs:
+        input_ids, attention_mask, inputs, spans = ids, here.inputs["attention_mask"], here.inputs, None
+
+    matrices = torch.stack(here.dense()[1])
+    special = [int(ids[0, 0]), int(ids[1, 0])]
+    found = study(lm, Inputs(), special=special)
+    delimiter = torch.isin(ids, torch.tensor(special)) & real
+    inner = (real & ~delimiter)[None, :, None]
+    mass = (matrices * delimiter[None, :, None, None]).sum(-1)
+    expected = (mass * inner).sum((1, 3)) / inner.sum((1, 3))
+    torch.testing.assert_close(found.delimiters.double(), expected, atol=1e-5, rtol=1e-4)
+    back = torch.stack([matrices[:, b, :, i, i - 1] for b in range(2) for i in range(1, 11) if real[b, i]]).mean(0)
+    torch.testing.assert_close(found.offsets[-1].double(), back, atol=1e-5, rtol=1e-4)
+    p, q = matrices[0, :, 1][real], matrices[2, :, 3][real]
+    middle = (p + q) / 2
+    js = (torch.special.entr(middle) - (torch.special.entr(p) + torch.special.entr(q)) / 2).sum(-1).mean()
+    assert float(divergence(matrices.float(), real)[1, 11]) == pytest.approx(float(js), abs=1e-5)
+    near, far = found.same_layer()
+    assert near > 0
+    assert far > 0
+
+
+def test_relations_and_the_probe():
+    draw = torch.Generator().manual_seed(0)
+    whole = torch.rand(2, 6, 3, 8, 8, generator=draw)
+    pairs = [[(1, 4), (5, 2)], [(2, 6)], [(3, 1)], [(6, 7)], [(1, 2)], [(0, 5)]]
+    for sample, some in enumerate(pairs):
+        for a, b in some:
+            whole[1, sample, 2, a, b] = 2.0
+    allowed = torch.ones(6, 8, dtype=torch.bool)
+    accuracy = relation_accuracy(whole, pairs, allowed)
+    assert accuracy[1, 2] == 1.0
+    assert accuracy.flatten().sort().values[-2] < 1.0
+    assert offset_accuracy(pairs, 4) == pytest.approx(2 / 7)
+    probe = Probe(2, 3).fit(whole, pairs, allowed, steps=60)
+    assert probe.accuracy(whole, pairs, allowed).mean() == 1.0
+    assert int(probe.forth.detach().flatten().argmax()) == 5
+    words = torch.tensor([[-1, 0, 1, 1, 2]])
+    assert token_pairs([[(0, 2), (1, 2), (3, 0)]], words) == [[(1, 4), (2, 4)]]
+
+
+def test_rows_are_the_matrices():
+    here = case("bert")
+    torch.testing.assert_close(
+        rows(trace(sc.attach(here.model), **here.inputs)).double(), torch.stack(here.dense()[1]), atol=1e-6, rtol=1e-4
+    )
+
+
+def test_likeness_to_people(tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    draw = np.random.default_rng(0)
+    scores, marks = draw.random((1, 30)).round(1), draw.random((1, 30)) > 0.6
+    found = alignment(torch.tensor(scores), torch.tensor(marks).float())
+    assert found.auc[0] == pytest.approx(roc_auc_score(marks[0], scores[0]))
+    file = tmp_path / "human.csv"
+    file.write_text("text,word,score\na,the,0.5\na,cat,2\nb,dog,1\n")
+    assert read_human(file) == {"a": [0.5, 2.0], "b": [1.0]}
+    with pytest.raises(MeasureError, match=r"lacks the columns \['looks'\]"):
+        read_human(file, scores="looks")
+
+
+def test_effective_attention_leaves_out_trivial_patterns():
+    mixed = 0.5 * torch.eye(7) + 0.2 * torch.diag(torch.ones(6), -1)
+    mixed[:, 0] += 0.3
+    rest, share = effective(mixed.tril())
+    assert float(share) == pytest.approx(1.0, abs=1e-9)
+    assert float(rest.abs().max()) < 1e-9
+    noise = torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(0)).tril()
+    assert (effective(noise)[1] < 0.9).all()
