@@ -52,11 +52,18 @@ def _target_share(span: str, strength: float, at: At) -> Recipe:
     return TargetShare(span, strength, at=at)
 
 
+def _zero_tuning(span: str, strength: float, at: At) -> Recipe:
+    from saccade.steer import ZeroTuning
+
+    return ZeroTuning(strength, span, at=at)
+
+
 METHODS = {
     "scale": Method(_scale, 5.0, "attention on the span is multiplied by it"),
     "pasta": Method(_pasta, 100.0, "attention on the span (and on new tokens) is multiplied by it"),
     "split-softmax": Method(_split_softmax, 0.5, "the span's share of each row is raised to this power"),
     "target-share": Method(_target_share, 0.5, "the span's share of each row"),
+    "zero-tuning": Method(_zero_tuning, 1.5, "attention on the initial token is multiplied by it"),
 }
 
 

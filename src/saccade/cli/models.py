@@ -41,13 +41,17 @@ class Loaded:
 
 
 def folder_of(name: str) -> str:
-    """The folder or hub id that a model's name stands for.
+    """The folder or hub id that a model's name stands for: a model of the zoo goes before a folder of that name.
 
     Raises:
         HostError: ``minilm`` where its package is missing, or a path that is not there.
     """
+    from saccade import zoo
+
     if name == MINILM:
         return str(minilm())
+    if name in zoo.names():
+        return str(zoo.path(name))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     path = Path(name).expanduser()
     if path.is_dir():

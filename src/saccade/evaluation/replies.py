@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ def prepare(lm: Any, task: Task, examples: Sequence[Example], batch: int = 32) -
         batch: examples a batch.
 
     Raises:
-        EvaluationError: there are no examples.
+        EvaluationError: there are no examples, or the tokenizer does not know their words.
     """
     if not examples:
         raise EvaluationError("there is nothing to evaluate: give at least one example.")
@@ -66,23 +66,33 @@ def prepare(lm: Any, task: Task, examples: Sequence[Example], batch: int = 32) -
     groups = [tuple(order[start : start + batch]) for start in range(0, len(order), batch)]
     batches = tuple((group, _prompt(lm, [examples[number] for number in group], names, chat)) for group in groups)
     longest = max(len(_ended(lm, example.answer)) for example in examples)
+    _refuse_unknown(lm, task, [prompt for _, prompt in batches])
     return Prepared(task, tuple(examples), batches, longest)
 
 
-def replies(lm: Any, prepared: Prepared) -> list[str]:
-    """Greedy replies, in the order of the examples, under whatever contexts are open."""
+def replies(lm: Any, prepared: Prepared, each: Callable[[int], object] = lambda done: None) -> list[str]:
+    """Greedy replies, in the order of the examples, under whatever contexts are open.
+
+    ``each`` is called after every batch with the number of its examples.
+    """
     written = [""] * len(prepared)
     for numbers, prompt in prepared.batches:
         texts = lm.generate(prompt, max_new_tokens=prepared.longest, do_sample=False, num_beams=1)
         for number, text in zip(numbers, [texts] if isinstance(texts, str) else texts, strict=True):
             written[number] = text
+        each(len(numbers))
     return written
 
 
-def correct(lm: Any, prepared: Prepared) -> NDArray[np.float64]:
-    """1 for each example whose greedy reply the task accepts, else 0: ``[examples]``."""
-    made = zip(prepared.examples, replies(lm, prepared), strict=True)
-    return np.array([float(prepared.task.check(example, reply)) for example, reply in made])
+def correct(lm: Any, prepared: Prepared, each: Callable[[int], object] = lambda done: None) -> NDArray[np.float64]:
+    """1 for each example whose greedy reply the task accepts, else 0: ``[examples]``; ``each`` as in `replies`."""
+    return graded(prepared, replies(lm, prepared, each))
+
+
+def graded(prepared: Prepared, made: Sequence[str]) -> NDArray[np.float64]:
+    """1 for each reply that the task accepts, else 0: ``[examples]``."""
+    pairs = zip(prepared.examples, made, strict=True)
+    return np.array([float(prepared.task.check(example, reply)) for example, reply in pairs])
 
 
 def _prompt(lm: Any, examples: Sequence[Example], names: Sequence[str], chat: bool) -> Any:
@@ -114,3 +124,20 @@ def _ended(lm: Any, answer: str) -> list[int]:
     end = lm.model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
     return [*ids, ends[0]] if ends[0] is not None else list(ids)
+
+
+def _refuse_unknown(lm: Any, task: Task, prompts: Sequence[Any]) -> None:
+    unknown = lm.tokenizer.unk_token_id
+    if unknown is None:
+        return
+    strange = {
+        prompt.plain[sample][slice(*prompt.offsets[sample][place])]
+        for prompt in prompts
+        for sample, place in (prompt.input_ids == unknown).nonzero().tolist()
+    }
+    if strange:
+        shown = ", ".join(map(repr, sorted(strange)[:5]))
+        raise EvaluationError(
+            f"the tokenizer does not know {len(strange)} word(s) of {task.name}, such as {shown}: this model cannot "
+            "read the task; take another task or another model."
+        )
