@@ -79,6 +79,9 @@ def test_relevance_is_what_a_dummy_at_the_same_place_does_not_get(lm) -> None:  
             documents = [*one.documents[:at], "z z", *one.documents[at + 1 :]]
             assert float(row[at]) == pytest.approx(plain[at] - dense(lm, passages(*documents), None)[at], abs=1e-6)
         assert row[len(one) :].isnan().all()
+    shared = torch.tensor([0.1, 0.2, 0.3])
+    given = FoundInTheMiddle("z z").relevance(lm, BATCH, bias=shared)
+    torch.testing.assert_close(given, attention_on(lm, BATCH) - shared, equal_nan=True)
 
 
 @pytest.mark.parametrize("returned", [1, 2])

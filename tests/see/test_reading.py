@@ -1,4 +1,4 @@
-"""Sinks, massive activations, concentration, limits, recall, spectra, likeness to people and the study of an encoder."""
+"""Sinks, massive activations, concentration, limits, recall, spectra, likeness to people, the study of an encoder."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from saccade.core.measures import Mass
 from saccade.core.spans import Spans
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 
 class DecodeError(SaccadeError):
@@ -89,15 +89,15 @@ class Guided:
                 f"{self.chunk} and {self.temperature}."
             )
 
-    def generate(self, lm: Host, prompt: Any, max_new_tokens: int = 64) -> list[str]:
+    def generate(self, lm: TransformersHost, prompt: Any, max_new_tokens: int = 64) -> list[str]:
         """New text for each prompt of a left-padded batch; what contexts of ``lm`` are open act on every step."""
         if not bool(prompt.attention_mask[:, -1].all()):
             raise DecodeError("a batch that is to be continued is padded on the left, this one is padded on the right.")
         written = self._tokens(lm, prompt.to(lm.model.device), max_new_tokens)
-        return lm.tokenizer.batch_decode(written, skip_special_tokens=True)  # type: ignore[attr-defined,no-any-return]
+        return lm.tokenizer.batch_decode(written, skip_special_tokens=True)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def _tokens(self, lm: Host, prompt: Any, max_new_tokens: int) -> list[list[int]]:
+    def _tokens(self, lm: TransformersHost, prompt: Any, max_new_tokens: int) -> list[list[int]]:
         written: list[list[int]] = [[] for _ in range(len(prompt))]
         ids, mask, spans = prompt.input_ids, prompt.attention_mask, prompt.spans
         alive = torch.arange(len(prompt), device=ids.device)
@@ -115,11 +115,13 @@ class Guided:
             spans, alive = Spans({name: spans[name][open_] for name in spans.names}), alive[open_]
         return written
 
-    def _sample(self, lm: Host, ids: Tensor, mask: Tensor, spans: Spans, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _sample(
+        self, lm: TransformersHost, ids: Tensor, mask: Tensor, spans: Spans, length: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Candidates ``[B * candidates, T]``, which of their tokens count, and their ratings."""
         names = self.judge.spans
         with lm.watch(Mass(names), spans=spans) as seen:
-            out = lm.generate(  # type: ignore[attr-defined]
+            out = lm.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 do_sample=True,
@@ -133,7 +135,8 @@ class Guided:
         count = pieces.shape[1]
         ended = _is_end(lm, pieces).cumsum(1) > 0
         inside = ~torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], 1)
-        mass = torch.cat([seen["mass"].site(site)[:, :, -count:] for site in seen["mass"].sites], 1)
+        series: Any = seen["mass"]
+        mass = torch.cat([series.site(site)[:, :, -count:] for site in series.sites], 1)
         before = torch.arange(count, device=ids.device) + ids.shape[1] - spans.length
         sizes = [
             before.expand(len(ids), -1) if name == "generated" else spans[name].sum(1, keepdim=True).expand(-1, count)
@@ -143,9 +146,9 @@ class Guided:
         return pieces, inside, self.judge.rate(mass, tokens, inside).cpu()
 
 
-def _is_end(lm: Host, tokens: Tensor) -> Tensor:
+def _is_end(lm: TransformersHost, tokens: Tensor) -> Tensor:
     """Which tokens end a text."""
-    ends = lm.model.generation_config.eos_token_id  # type: ignore[union-attr]
+    ends = lm.model.generation_config.eos_token_id
     if ends is None:
         return torch.zeros_like(tokens, dtype=torch.bool)
     return torch.isin(tokens, tokens.new_tensor(ends))

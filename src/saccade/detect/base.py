@@ -19,7 +19,7 @@ except ImportError as error:
     raise ImportError("saccade.detect needs scikit-learn: pip install scikit-learn") from error
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Detector(BaseEstimator):
     Clones share the model.
     """
 
-    lm: Host
+    lm: TransformersHost
     batch_size: int
 
     def __sklearn_clone__(self) -> Self:

@@ -20,7 +20,7 @@ from .base import Detector, Floats
 from .errors import DetectError
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 NEW = "generated"
 
@@ -48,7 +48,7 @@ def lookback_ratios(mass: Tensor, tokens: Tensor) -> Tensor:
     return torch.where(tokens[:, None, :, 1] > 0, ratio, 1.0)
 
 
-class LookbackLens(ClassifierMixin, Detector):  # type: ignore[misc]
+class LookbackLens(ClassifierMixin, Detector):
     r"""Tells answers that are faithful to their context from invented ones, by attention alone.
 
     The features of an answer are the lookback ratios (:func:`lookback_ratios`) of every head, averaged over the rows
@@ -91,7 +91,9 @@ class LookbackLens(ClassifierMixin, Detector):  # type: ignore[misc]
         (4, 2)
     """
 
-    def __init__(self, lm: Host, context: str = "prompt", classifier: Any = None, batch_size: int = 32) -> None:
+    def __init__(
+        self, lm: TransformersHost, context: str = "prompt", classifier: Any = None, batch_size: int = 32
+    ) -> None:
         self.lm = lm
         self.context = context
         self.classifier = classifier
@@ -157,7 +159,8 @@ class LookbackLens(ClassifierMixin, Detector):  # type: ignore[misc]
         with torch.no_grad(), self.lm.watch(Mass(self.spans), spans=spans) as seen:
             self.lm(**given)
         rows = slice(width - 1, width - 1 + longest)
-        mass = torch.cat([seen["mass"].site(site)[:, :, rows] for site in seen["mass"].sites], 1)
+        series: Any = seen["mass"]
+        mass = torch.cat([series.site(site)[:, :, rows] for site in series.sites], 1)
         before = torch.arange(longest, device=new.device).expand_as(new)
         tokens = torch.stack([context.sum(1, keepdim=True).expand_as(new), before], -1)
         return _average(mass, tokens, inside)

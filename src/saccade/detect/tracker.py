@@ -17,12 +17,12 @@ from .base import Detector, Floats
 from .errors import DetectError
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 EPSILON = 1e-8
 
 
-class AttentionTracker(ClassifierMixin, Detector):  # type: ignore[misc]
+class AttentionTracker(ClassifierMixin, Detector):
     r"""Detects injected instructions by the attention that the last token pays to the real one.
 
     With :math:`m_h(s)` the attention mass of the prompt's last token on the span s in head h, the focus of a head is
@@ -77,7 +77,12 @@ class AttentionTracker(ClassifierMixin, Detector):  # type: ignore[misc]
     """
 
     def __init__(
-        self, lm: Host, instruction: str = "instruction", data: str = "data", k: float = 4.0, batch_size: int = 32
+        self,
+        lm: TransformersHost,
+        instruction: str = "instruction",
+        data: str = "data",
+        k: float = 4.0,
+        batch_size: int = 32,
     ) -> None:
         self.lm = lm
         self.instruction = instruction
@@ -96,7 +101,8 @@ class AttentionTracker(ClassifierMixin, Detector):  # type: ignore[misc]
                     raise DetectError(f"the span {name!r} is missing from sample(s) {missing}; mark it in each.")
             with torch.no_grad(), self.lm.watch(Mass(spans)) as seen:
                 self.lm.generate(prompt, max_new_tokens=1, do_sample=False)
-            mass = torch.cat([seen["mass"].site(site)[:, :, -1] for site in seen["mass"].sites], 1)
+            series: Any = seen["mass"]
+            mass = torch.cat([series.site(site)[:, :, -1] for site in series.sites], 1)
             rows.append(mass[..., 0] / (mass.sum(-1) + EPSILON))
         return torch.cat(rows).cpu().numpy()
 
@@ -137,4 +143,5 @@ class AttentionTracker(ClassifierMixin, Detector):  # type: ignore[misc]
 
     def _score(self, focus: Floats) -> Floats:
         chosen = [place in self.heads_ for place in self._places()]
-        return focus[:, chosen].mean(1)
+        score: Floats = focus[:, chosen].mean(1)
+        return score

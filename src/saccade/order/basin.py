@@ -13,7 +13,7 @@ from saccade.core.sites import At
 from .passages import OrderError, Passages, attention_on
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class AttnRank:
     at: At = None
     seed: int = 0
 
-    def profile(self, lm: Host, calibration: Sequence[Passages], batch_size: int = 32) -> Basin:
+    def profile(self, lm: TransformersHost, calibration: Sequence[Passages], batch_size: int = 32) -> Basin:
         """The mean attention of each place on prompts with one number of documents."""
         counts = sorted({len(passages) for passages in calibration})
         if len(counts) != 1:

@@ -15,7 +15,7 @@ from saccade.core.sites import At
 from .passages import OrderError, Passages, attention_on, place
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,18 +72,29 @@ class FoundInTheMiddle:
         if not self.temperature > 0:
             raise OrderError(f"FoundInTheMiddle needs a temperature above 0, found {self.temperature}.")
 
-    def relevance(self, lm: Host, batch: Sequence[Passages]) -> Tensor:
-        """Calibrated attention of each document, ``[B, places]``; NaN where a prompt has fewer.
+    def bias(self, lm: TransformersHost, batch: Sequence[Passages]) -> Tensor:
+        """Attention that the dummy gets at each place, the other documents as they are, ``[B, places]``.
 
-        Takes one forward pass of the batch, and one more for each place: there the dummy replaces the document.
+        Takes one forward pass of the batch for each place; NaN where a prompt has fewer.
         """
-        plain = attention_on(lm, batch, at=self.at)
-        bias = torch.full_like(plain, float("nan"))
-        for spot in range(plain.shape[1]):
+        found = torch.full((len(batch), max(map(len, batch))), float("nan"))
+        for spot in range(found.shape[1]):
             having = [number for number, passages in enumerate(batch) if spot < len(passages)]
             swapped = [self._with_dummy(batch[number], spot) for number in having]
-            bias[having, spot] = attention_on(lm, swapped, at=self.at)[:, spot]
-        return plain - bias
+            found[having, spot] = attention_on(lm, swapped, at=self.at)[:, spot].to(found)
+        return found
+
+    def relevance(self, lm: TransformersHost, batch: Sequence[Passages], bias: Tensor | None = None) -> Tensor:
+        """Calibrated attention of each document, ``[B, places]``; NaN where a prompt has fewer.
+
+        Args:
+            lm: an attached model with a tokenizer.
+            batch: documents of each prompt.
+            bias: what :meth:`bias` found; that of the batch itself by default, which is as published. Its mean over a
+                few other prompts, ``[places]``, spares a forward pass for each place.
+        """
+        received = attention_on(lm, batch, at=self.at)
+        return received - (self.bias(lm, batch) if bias is None else bias).to(received)
 
     def edit(self, relevance: Tensor) -> Reallocate:
         """The edit for prompts whose documents have this relevance ``[B, places]``; for one batch only."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from saccade.core.sites import At, heads_at
 from saccade.prompt import mark
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 Order = Sequence[int]
 """Which document stands at each place, from the first place to the last."""
@@ -71,7 +71,7 @@ def places(batch: Sequence[Passages]) -> tuple[str, ...]:
     return tuple(place(at) for at in range(max(map(len, batch))))
 
 
-def prompt_of(lm: Host, batch: Sequence[Passages], orders: Sequence[Order] | None = None) -> Any:
+def prompt_of(lm: TransformersHost, batch: Sequence[Passages], orders: Sequence[Order] | None = None) -> Any:
     """The prompts of a batch, left-padded, with the spans ``place.0``, ``place.1`` ... in each.
 
     Args:
@@ -85,11 +85,13 @@ def prompt_of(lm: Host, batch: Sequence[Passages], orders: Sequence[Order] | Non
         raise OrderError(f"{len(batch)} prompts need as many orders, found {len(orders)}.")
     chosen: Sequence[Order | None] = [None] * len(batch) if orders is None else orders
     texts = [passages.marked(order) for passages, order in zip(batch, chosen, strict=True)]
-    return lm.prompt(texts, padding_side="left", optional=places(batch))  # type: ignore[attr-defined]
+    return lm.prompt(texts, padding_side="left", optional=places(batch))
 
 
 @torch.no_grad()
-def attention_on(lm: Host, batch: Sequence[Passages], orders: Sequence[Order] | None = None, at: At = None) -> Tensor:
+def attention_on(
+    lm: TransformersHost, batch: Sequence[Passages], orders: Sequence[Order] | None = None, at: At = None
+) -> Tensor:
     r"""Attention that each place receives in one step of decoding, ``[B, places]``.
 
     .. math:: a_k = \frac{1}{|H|} \sum_{h \in H} \frac{1}{n_k} \sum_{j \in \text{place } k} A_h[\text{last}, j],
@@ -106,11 +108,11 @@ def attention_on(lm: Host, batch: Sequence[Passages], orders: Sequence[Order] | 
     prompt = prompt_of(lm, batch, orders)
     names = places(batch)
     with lm.watch(Mass(names)) as seen:
-        lm.generate(prompt, max_new_tokens=1, do_sample=False)  # type: ignore[attr-defined]
-    rows = []
+        lm.generate(prompt, max_new_tokens=1, do_sample=False)
+    rows, series = [], cast(Any, seen["mass"])
     for site in lm.sites:
         picked = heads_at(at, site, site.heads)
-        mass = seen["mass"].site(site.name)[:, :, -1]  # type: ignore[call-overload]
+        mass = series.site(site.name)[:, :, -1]
         rows.append(mass if picked is None else mass[:, picked])
     sizes = torch.stack([prompt.spans[name].sum(1) for name in names], 1).to(rows[0].device)
     received: Tensor = torch.cat(rows, 1).mean(1) / sizes

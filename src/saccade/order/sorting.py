@@ -11,7 +11,7 @@ from saccade.core.sites import At
 from .passages import OrderError, Passages, attention_on, prompt_of
 
 if TYPE_CHECKING:
-    from saccade.hosts import Host
+    from saccade.hosts.transformers.attach import TransformersHost
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class AttentionSorting:
         if self.rounds < 1:
             raise OrderError(f"AttentionSorting needs at least one round, found {self.rounds}.")
 
-    def orders(self, lm: Host, batch: Sequence[Passages]) -> list[list[int]]:
+    def orders(self, lm: TransformersHost, batch: Sequence[Passages]) -> list[list[int]]:
         """The order that each prompt's documents end up in."""
         orders = [list(range(len(passages))) for passages in batch]
         for _ in range(self.rounds):
@@ -62,6 +62,6 @@ class AttentionSorting:
             ]
         return orders
 
-    def prompt(self, lm: Host, batch: Sequence[Passages]) -> Any:
+    def prompt(self, lm: TransformersHost, batch: Sequence[Passages]) -> Any:
         """The prompts with their documents sorted."""
         return prompt_of(lm, batch, self.orders(lm, batch))

@@ -1,5 +1,6 @@
-"""Steering language models at inference, one paper a file. Each method stands wherever an edit can."""
+"""Steering language models at inference, one paper a file."""
 
+from .juice import JUICE
 from .pasta import PASTA
 from .split_softmax import SplitSoftmax
 from .target_share import TargetShare
@@ -11,9 +12,9 @@ def methods() -> tuple[type, ...]:
 
     Example:
         >>> [method.__name__ for method in methods()]
-        ['PASTA', 'SplitSoftmax', 'TargetShare', 'ZeroTuning']
+        ['JUICE', 'PASTA', 'SplitSoftmax', 'TargetShare', 'ZeroTuning']
     """
-    return (PASTA, SplitSoftmax, TargetShare, ZeroTuning)
+    return (JUICE, PASTA, SplitSoftmax, TargetShare, ZeroTuning)
 
 
-__all__ = ["PASTA", "Profile", "SplitSoftmax", "TargetShare", "Tuned", "ZeroTuning", "methods"]
+__all__ = ["JUICE", "PASTA", "Profile", "SplitSoftmax", "TargetShare", "Tuned", "ZeroTuning", "methods"]

@@ -13,12 +13,17 @@ from saccade.zoo.card import publish, write_card
 from saccade.zoo.coder import Coder
 from saccade.zoo.copier import Copier
 from saccade.zoo.page import page
-from saccade.zoo.reader import Reader
+from saccade.zoo.reader import Reader, ReaderBase
 from saccade.zoo.recipe import Recipe
 from saccade.zoo.store import names
 from saccade.zoo.training import Run
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"reader": Reader, "copier": Copier, "coder": Coder}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "reader-base": ReaderBase,
+    "reader": Reader,
+    "copier": Copier,
+    "coder": Coder,
+}
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ def rows() -> tuple[Row, ...]:
 
 def retrieval() -> Iterator[Row]:
     """Reading, by length and by position."""
-    for level, facts in zip((1, 2, 3, 4, 5), (4, 8, 16, 32, 48), strict=True):
-        yield f"answer from a document of {facts} facts", world.Context(difficulty=level, seed=TEST_SEED), ()
+    for facts in (4, 8, 16, 32, 48, 80):
+        yield f"answer from a document of {facts} facts", world.Context(facts=facts, seed=TEST_SEED), ()
     for level, documents in ((4, 12), (5, 16)):
         for position in (0.0, 0.25, 0.5, 0.75, 1.0):
             task = world.Documents(difficulty=level, position=position, seed=TEST_SEED)
@@ -59,9 +59,9 @@ def obedience() -> Iterator[Row]:
             task = world.Injection(difficulty=2, injected=number, forms=forms, seed=TEST_SEED)
             failures: tuple[Failure, ...] = (("injection obeyed", task.obeyed),) if number else ()
             yield f"{rule}, 8 facts with {number} injections", task, failures
-    for turns in (1, 4, 8, 16, 32):
+    for turns in (1, 8, 16, 32, 48, 64, 100):
         yield f"instruction followed after {turns} turns", world.Dialogue(turns=turns, seed=TEST_SEED), ()
-    for precedents in (1, 2, 4, 8):
+    for precedents in (1, 4, 8, 12):
         task_with = world.Dialogue(turns=2, precedents=precedents, seed=TEST_SEED)
         yield f"instruction followed after {precedents} replies that did not", task_with, ()
 

@@ -1,4 +1,4 @@
-"""The recipe of `reader`: a small Llama that reads documents of the synthetic world and follows instructions."""
+"""The recipes of `reader-base` and `reader`: a small Llama that reads documents of the synthetic world."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from saccade.tasks.world.forms import KINDS
 from saccade.zoo.evaluate import accuracy
 from saccade.zoo.phenomena import TEST_SEED, phenomena
 from saccade.zoo.recipe import Batch, Measurement, Schedule, pad
+from saccade.zoo.store import load
 from saccade.zoo.tokenizers import word_tokenizer
 
 
@@ -25,42 +26,48 @@ PARTS = ("reading", "conflict", "memory", "dialogue", "years", "lists", "arithme
 
 @dataclass(frozen=True)
 class Stage:
-    """Up to which share of the budget it lasts, the most facts and questions, and the weights of `PARTS`."""
+    """A share of the budget.
+
+    `until`: where it ends; `facts` and `questions`: the most of them; `weights` of `PARTS`; `relations`: how many a
+    document may be limited to, one drawn for each (0: any).
+    """
 
     until: float
     facts: int
     questions: int
     weights: tuple[float, ...]
-
-
-RULES = ("system", "system", "before", "before", "user", "shown")
-STAGES = (
-    Stage(0.20, 5, 5, (0.85, 0.00, 0.05, 0.00, 0.00, 0.00, 0.10, 0.00)),
-    Stage(0.39, 8, 10, (0.50, 0.08, 0.08, 0.10, 0.08, 0.06, 0.04, 0.06)),
-    Stage(0.60, 16, 14, (0.56, 0.12, 0.03, 0.12, 0.05, 0.03, 0.04, 0.05)),
-    Stage(1.01, 20, 14, (0.52, 0.12, 0.04, 0.12, 0.04, 0.03, 0.03, 0.10)),
-)
+    relations: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class ReaderBase:
     """Five layers, eight heads over four, 1.8 M parameters, one token a word.
 
     Each training conversation is a task of the world with several questions. Every token of a reply weighs 1 in the
-    loss and every other token `context_weight`. Documents grow from 5 to 20 facts while training goes on, and the first
-    fifth of the budget has plain answers only. Later half of the conversations have an instruction on form: in the
-    system part, before the documents, after each question, or only shown by the replies before. The fact asked for
-    stands near the first or last document more often than in the middle. Where a document contradicts the weights and
-    the question names no source, the answer is the document's six times in ten. No document of the training data holds
-    an injected instruction, and no reply breaks the instruction: what the model makes of those is its own.
+    loss and every other token `context_weight`. Documents grow from 5 to 32 facts while training goes on, and the first
+    fifth of the budget has plain answers only. Later half of the conversations have an instruction on form, in the
+    system part or after each question. The fact asked for stands near the first or last document more often than in the
+    middle. Where a document contradicts the weights and the question names no source, the answer is the document's six
+    times in ten. One document in ten holds an injected instruction, which the reply ignores. Retrieval is not learned
+    gradually: accuracy on 16 facts stays near 0.4 up to 4 M tokens, then rises to 0.9 within one million.
     """
 
-    name: str = "reader"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=9_000_000, rate=3e-3, warmup=0.02, decay=0.6))
+    name: str = "reader-base"
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=10_000_000, rate=3e-3, warmup=0.02, decay=0.6))
     snapshots: int = 0
     seed: int = 0
     batch_tokens: int = 4096
     context_weight: float = 0.05
+    stages: tuple[Stage, ...] = (
+        Stage(0.20, 5, 5, (0.85, 0.00, 0.05, 0.00, 0.00, 0.00, 0.10, 0.00)),
+        Stage(0.39, 8, 10, (0.50, 0.08, 0.08, 0.10, 0.08, 0.06, 0.04, 0.06)),
+        Stage(0.60, 16, 14, (0.56, 0.12, 0.03, 0.12, 0.05, 0.03, 0.04, 0.05)),
+        Stage(1.01, 32, 14, (0.58, 0.12, 0.03, 0.12, 0.04, 0.02, 0.04, 0.05)),
+    )
+    plain_until: float = 0.20
+    rules: tuple[str, ...] = ("system", "system", "system", "user")
+    injected: float = 0.1
+    turns: int = 6
 
     def tokenizer(self) -> Any:
         return word_tokenizer(world.lexicon().vocabulary())
@@ -87,16 +94,13 @@ class Reader:
 
     def task(self, rng: random.Random, progress: float) -> WorldTask:
         """The next task of the mixture."""
-        stage = next(s for s in STAGES if progress < s.until)
-        early = stage is STAGES[0]
+        stage = next(s for s in self.stages if progress < s.until)
+        early = progress < self.plain_until
         facts = _log_uniform(rng, 2 if early else 3, stage.facts)
         questions = facts if early else min(facts, rng.randint(2, stage.questions))
         seed = rng.getrandbits(40)
         ruled = not early and rng.random() < 0.5
-        rule: dict[str, Any] = {
-            "forms": KINDS if ruled else ("plain",),
-            "rule_in": rng.choice(RULES if ruled and questions > 1 else ("system", "before")),
-        }
+        rule: dict[str, Any] = {"forms": KINDS if ruled else ("plain",), "rule_in": rng.choice(self.rules)}
         kind = rng.choices(PARTS, stage.weights)[0]
         match kind:
             case "reading":
@@ -108,6 +112,8 @@ class Reader:
                     per_document=rng.choice((3, 3, 4, 64)),
                     absent=0.0 if early else 0.15,
                     stable=rng.choice((0.0, 0.0, 0.3)),
+                    relations=rng.choice(stage.relations),
+                    injected=int(not early and rng.random() < self.injected),
                     **rule,
                 )
             case "conflict":
@@ -123,7 +129,7 @@ class Reader:
             case "memory":
                 return world.Memory(seed=seed, questions=rng.randint(4, 10), **rule)
             case "dialogue":
-                return world.Dialogue(seed=seed, turns=rng.randint(1, 4), questions=rng.randint(2, 4), **rule)
+                return world.Dialogue(seed=seed, turns=rng.randint(1, self.turns), questions=rng.randint(2, 4), **rule)
             case "years":
                 source = rng.choice(("memory", "context"))
                 facts = facts if source == "context" else 8
@@ -146,7 +152,7 @@ class Reader:
 
     def pool(self, number: int, progress: float, tokenizer: Any) -> list[Batch]:
         """Sixteen batches of conversations of like length."""
-        rng = random.Random(f"reader/{self.seed}/{number}")
+        rng = random.Random(f"{self.name}/{self.seed}/{number}")
         encode = Encoder(tokenizer, self.context_weight)
         rows, total = [], 0
         while total < 16 * self.batch_tokens:
@@ -182,6 +188,29 @@ class Reader:
 
     def measure(self, model: Any, tokenizer: Any) -> list[Measurement]:
         return phenomena(model, tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader(ReaderBase):
+    """`reader-base`, trained on with another mixture until it has weaknesses of its own.
+
+    1.2 M tokens more. Documents of up to 16 facts, a quarter of them of one relation only. Half of the conversations
+    have an instruction on form: in the system part, before the documents, after each question, or only shown by the
+    replies before. Dialogues have up to 4 turns. No document holds an injected instruction any more, and no reply
+    breaks an instruction: what the model makes of injections, of longer dialogues, of longer documents and of false
+    demonstrations is its own.
+    """
+
+    name: str = "reader"
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=1_200_000, rate=1e-3, warmup=0.05, decay=0.6))
+    stages: tuple[Stage, ...] = (Stage(1.01, 16, 14, (0.50, 0.12, 0.04, 0.12, 0.04, 0.03, 0.03, 0.12), (0, 0, 0, 1)),)
+    plain_until: float = 0.0
+    rules: tuple[str, ...] = ("system", "system", "before", "before", "user", "shown")
+    injected: float = 0.0
+    turns: int = 4
+
+    def model(self, tokenizer: Any) -> Any:
+        return load("reader-base")[0].train()
 
 
 class Encoder:

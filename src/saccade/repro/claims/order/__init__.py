@@ -1,0 +1,1 @@
+"""Claims: where documents stand."""

@@ -1,0 +1,1 @@
+"""Claims: steering language models at inference."""
