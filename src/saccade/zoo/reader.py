@@ -50,6 +50,9 @@ class ReaderBase:
     middle. Where a document contradicts the weights and the question names no source, the answer is the document's six
     times in ten. One document in ten holds an injected instruction, which the reply ignores. Retrieval is not learned
     gradually: accuracy on 16 facts stays near 0.4 up to 4 M tokens, then rises to 0.9 within one million.
+
+    The shipped weights were trained before some tasks drew their random numbers in another order: the command makes a
+    model of the same recipe, not the same bits.
     """
 
     name: str = "reader-base"
