@@ -535,3 +535,12 @@ def test_bare_grouped_query_is_softmax():
         build("grouped-query", Shape(DIM, H, 2))(q, k, v, causal=True),
         build("softmax", Shape(DIM, H, 2))(q, k, v, causal=True),
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["attentive-experts", "diff-qkv", "head-embeddings", "latent", "mixture-of-heads", "weighted-groups"]
+)
+def test_a_cache_keeps_the_dtype_of_the_model(name):
+    m, state = mechanism(name, dim=16, heads=4).bfloat16(), State()
+    m(draw(1, 3, 16).bfloat16(), state=state)
+    assert {state[n].dtype for n in ("k", "v", "latent", "rotary") if n in state} == {torch.bfloat16}

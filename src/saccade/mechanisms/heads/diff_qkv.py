@@ -89,9 +89,10 @@ class DiffQKV(Layer):
         return y
 
     def fast(self, x: Tensor, context: Tensor, view: View, state: State | None) -> Tensor:
-        q, k, v = upcast(*self.project(x, context))
+        q, k, v = self.project(x, context)
         if state is not None:
             k, v, view = state.extend("k", k), state.extend("v", v), view.extended(state)
+        q, k, v = upcast(q, k, v)
         y: Tensor = self.out(merge_heads(fused(*self.rotated(q, k, view), v, view).to(x.dtype)))
         return y
 

@@ -43,10 +43,10 @@ class GatedHeads(Layer):
 
     def fast(self, x: Tensor, context: Tensor, view: View, state: State | None) -> Tensor:
         gates = self.gates(x, view, state)
-        q, k, v = upcast(*self.project(x, context, view))
+        q, k, v = self.project(x, context, view)
         if state is not None:
             k, v, view = state.extend("k", k), state.extend("v", v), view.extended(state)
-        return self.finish(fused(q, k, v, view).to(x.dtype), gates)
+        return self.finish(fused(*upcast(q, k, v), view).to(x.dtype), gates)
 
     def finish(self, heads: Tensor, gates: Tensor) -> Tensor:
         """Weigh the heads [B,H,N,D], merge, project."""

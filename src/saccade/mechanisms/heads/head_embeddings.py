@@ -82,9 +82,10 @@ class HeadEmbeddings(Layer):
         return y
 
     def fast(self, x: Tensor, context: Tensor, view: View, state: State | None) -> Tensor:
-        q, k, v = upcast(*(p(t)[:, None] for p, t in ((self.q, x), (self.k, context), (self.v, context))))
+        q, k, v = (p(t)[:, None] for p, t in ((self.q, x), (self.k, context), (self.v, context)))
         if state is not None:
             k, v, view = state.extend("k", k), state.extend("v", v), view.extended(state)
+        q, k, v = upcast(q, k, v)
         if self.options.combine == "multiply" and self.position.kind == "none":
             keys, values = (t.repeat_interleave(self.shape.groups, dim=0) for t in (self.k_heads, self.v_heads))
             q = self.combine(self.combine(q, self.q_heads), keys)

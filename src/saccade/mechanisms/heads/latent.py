@@ -104,9 +104,10 @@ class Latent(Layer):
         return y
 
     def fast(self, x: Tensor, context: Tensor, view: View, state: State | None) -> Tensor:
-        q, c, k_r = upcast(*self.project(x, context, view))
+        q, c, k_r = self.project(x, context, view)
         if state is not None:
             c, k_r, view = state.extend("latent", c), state.extend("rotary", k_r), view.extended(state)
+        q, c, k_r = upcast(q, c, k_r)
         if self.absorbs(q.shape[2], c.shape[2]):
             heads = self.absorbed(q, c, k_r, view)
         else:

@@ -89,10 +89,10 @@ class WeightedGroups(Layer):
         return y
 
     def fast(self, x: Tensor, context: Tensor, view: View, state: State | None) -> Tensor:
-        q, k, v = upcast(*self.project(x, context, view))
+        q, k, v = self.project(x, context, view)
         if state is not None:
             k, v, view = state.extend("k", k), state.extend("v", v), view.extended(state)
-        y: Tensor = self.out(merge_heads(fused(q, k, v, view).to(x.dtype)))
+        y: Tensor = self.out(merge_heads(fused(*upcast(q, k, v), view).to(x.dtype)))
         return y
 
     @torch.no_grad()
