@@ -220,6 +220,19 @@ def test_the_trainer_of_transformers(tmp_path: Path) -> None:
     assert torch.equal(logits(again, tokens()), logits(model.eval(), tokens()))
 
 
+def test_models_may_be_built_from_one_configuration() -> None:
+    config, ids = make("llama").config, tokens()
+    first, second = (transformers.LlamaForCausalLM(config).eval() for _ in range(2))
+    before = logits(second, ids)
+    sc.swap(first, "hedgehog")
+    sc.swap(second, None)
+    assert first.config.saccade["text.0.self"]["name"] == "hedgehog"
+    sc.swap(second, "lightning", layers=[1])
+    assert list(second.config.saccade) == ["text.1.self"]
+    assert first.config.saccade["text.0.self"]["name"] == "hedgehog"
+    assert torch.equal(logits(sc.swap(second, None), ids), before)
+
+
 def test_saving_in_parts(tmp_path: Path) -> None:
     model = shake(sc.swap(make("qwen2"), "gated-slots", layers=[1]))
     model.save_pretrained(tmp_path, max_shard_size="10KB")

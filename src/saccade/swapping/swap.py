@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -21,6 +22,12 @@ from .probe import observe
 
 RECORD, TABLE = "saccade", "saccade_sites"
 Layers = None | str | Iterable[int] | Mapping[int | str, Mapping[str, Any]]
+
+
+class Record(dict[str, Any]):
+    """What was swapped in this process, by site name; a record that was loaded is a plain dictionary."""
+
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -101,6 +108,8 @@ def install(model: Any, table: dict[str, Site], wanted: Mapping[str, Wanted], lo
 def undo(model: Any, layers: Layers = None) -> None:
     """Put the model's own attention back, in all layers or in some."""
     table, swapped = sites_of(model), placed_in(model)
+    if not swapped and isinstance(getattr(model.config, RECORD, None), Record):
+        return
     for name in choose(table, layers) if layers is not None else table:
         if name in swapped:
             swapped[name].remove(model)
@@ -158,12 +167,24 @@ def _check_untouched(model: Any, loading: bool) -> None:
     configs = [module.config for module in model.modules() if hasattr(module, "config")]
     if any(getattr(config, "_attn_implementation", None) == switch.NAME for config in configs):
         raise HostError("a steer or watch of this model is open; close it before you swap.")
-    if getattr(model.config, RECORD, None) and not placed_in(model) and not loading:
+    record = getattr(model.config, RECORD, None)
+    if not record or placed_in(model) or loading:
+        return
+    if not isinstance(record, Record):
         raise HostError(
             "the model's configuration records swapped layers that the model does not have: load it with "
-            "saccade.load_swapped(folder), or forget the record with swap(model, None). (Two models built from one "
-            "configuration object share it: build each from its own copy.)"
+            "saccade.load_swapped(folder), or forget the record with swap(model, None)."
         )
+    _own_config(model)
+
+
+def _own_config(model: Any) -> None:
+    """Give a model a copy of the configuration that it shares with a swapped one."""
+    copies: dict[int, Any] = {}
+    delattr(copy.deepcopy(model.config, copies), RECORD)
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config = copies.get(id(module.config), module.config)
 
 
 def _record(model: Any) -> None:
@@ -171,7 +192,7 @@ def _record(model: Any) -> None:
     forget(model)
     found: dict[str, Place] = placed_in(model)
     if found:
-        setattr(model.config, RECORD, {name: one.entry for name, one in found.items()})
+        setattr(model.config, RECORD, Record({name: one.entry for name, one in found.items()}))
         return
     for holder, name in ((model.config, RECORD), (model, TABLE)):
         if hasattr(holder, name):
