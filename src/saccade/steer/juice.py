@@ -47,7 +47,7 @@ class JUICE:
     Which heads are reliable is found by :meth:`find`: turning the head up (or down) alone helps the wanted answer in
     every situation that is given, with a conflict and without.
 
-    Both runs go side by side as one batch of twice the size, of which the second half is used: the cache holds both, and
+    Both runs go side by side as one batch of twice the size, whose second half is used: the cache holds both, and
     nothing is stored between them.
 
     Args:
@@ -235,7 +235,7 @@ def _gains(
     lm: Host, prompt: Any, wanted: Sequence[int], variants: Sequence[tuple[Head, float]], progress: bool
 ) -> Tensor:
     """Change in probability of each sample's wanted token, for each (head, factor) alone: ``[variants, B]``."""
-    index = torch.tensor(list(wanted), device=lm.model.device)
+    index = torch.tensor(list(wanted), device=prompt.input_ids.device)
     size = max(1, SIDE_BY_SIDE // len(index))
     found = []
     for start in track(range(0, len(variants), size), description="JUICE: heads", disable=not progress):
