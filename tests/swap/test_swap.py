@@ -165,6 +165,24 @@ def test_positions_take_the_place_of_rotary_ones() -> None:
     assert not torch.allclose(logits(model, ids, position_ids=far), before)
 
 
+def test_positions_that_cannot_be_replaced() -> None:
+    model = transformers.Llama4ForCausalLM(
+        transformers.Llama4TextConfig(
+            vocab_size=WORDS,
+            hidden_size=16,
+            intermediate_size=16,
+            intermediate_size_mlp=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+            num_local_experts=1,
+        )
+    )
+    with pytest.raises(sc.HostError, match="in its own way"):
+        sc.swap(model, "softmax", positions="alibi")
+
+
 def test_alibi_adds_its_slopes() -> None:
     model, ids = make("gpt2"), tokens()
     model.set_attn_implementation("eager")

@@ -176,9 +176,10 @@ def _positions(cls: type[Mechanism] | type[Position], call: Call, wanted: Wanted
     if wanted.shape is not None:
         return bool(wanted.shape.get("still")), wanted.positions
     replaced = wanted.positions is not None or issubclass(cls, Position)
-    if replaced and not call.rotary and any(turns(part) for part in call.module.modules()):
+    turned = call.inputs.get("position_embeddings") is not None or any(turns(part) for part in call.module.modules())
+    if replaced and turned and not call.rotary:
         raise HostError(
-            f"{type(call.module).__name__} rotates queries and keys in its own code, so positions={wanted.positions!r} "
+            f"{type(call.module).__name__} rotates queries and keys in its own way, so positions={wanted.positions!r} "
             "cannot replace that; leave positions= out, or build the model without rotary positions."
         )
     if issubclass(cls, QKV | Position):

@@ -132,7 +132,8 @@ def observe(model: Any, paths: Iterable[str]) -> dict[str, Call]:
 
     def note(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         inputs = by_name(parameters_of(module), args, kwargs)
-        cos = (inputs.get("position_embeddings") or (None,))[0]
+        given = inputs.get("position_embeddings")
+        cos = given[0] if isinstance(given, tuple) else None
         arity = len(output) if isinstance(output, tuple) else 0
         calls.setdefault(path, Call(module, inputs, arity, rotations.get(id(cos), (None, None))[1]))
 
