@@ -100,19 +100,25 @@ def write_card(recipe: Recipe, folder: Path) -> Path:
     }
     measured = {**facts, "measured": [asdict(r) for r in rows], "checkpoints": checkpoints}
     (final / "measured.json").write_text(json.dumps(measured, indent=2) + "\n")
+    (final / "README.md").write_text(text(recipe, measured))
+    return final / "README.md"
+
+
+def text(recipe: Recipe, measured: dict[str, Any]) -> str:
+    """The card in Markdown, from the recipe's docstring and what was measured."""
     about = textwrap.fill(" ".join(inspect.getdoc(type(recipe)).split()), 110)  # type: ignore[union-attr]
+    facts = {k: v for k, v in measured.items() if k not in ("measured", "checkpoints")}
     listed = "\n".join(f"- {k}: {v:,}" if isinstance(v, int) else f"- {k}: {v}" for k, v in facts.items())
-    text = (
+    rows = table([Measurement(**row) for row in measured["measured"]])
+    card = (
         f"---\nlibrary_name: transformers\nlicense: apache-2.0\n---\n\n# {recipe.name}\n\n{about}\n\n"
         f"Load it with `saccade.zoo.load({recipe.name!r})`; "
         f"make it with `python -m saccade.zoo train {recipe.name}`.\n\n"
         f"## Training\n\n{listed}\n\n![training loss](loss.png)\n\n"
-        f"## What it does\n\nMeasured on fresh data that training never saw; replies are greedy.\n\n{table(rows)}\n"
+        f"## What it does\n\nMeasured on fresh data that training never saw; replies are greedy.\n\n{rows}\n"
     )
-    if checkpoints:
-        text += f"\n## Checkpoints\n\n{probe_table(checkpoints)}\n"
-    (final / "README.md").write_text(text)
-    return final / "README.md"
+    checkpoints = measured["checkpoints"]
+    return card + (f"\n## Checkpoints\n\n{probe_table(checkpoints)}\n" if checkpoints else "")
 
 
 def publish(recipe: Recipe, folder: Path) -> Path:

@@ -56,7 +56,7 @@ class Coder:
     """
 
     name: str = "coder"
-    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=10_000_000))
+    schedule: Schedule = field(default_factory=lambda: Schedule(tokens=8_000_000, warmup=0.0125))
     snapshots: int = 0
     seed: int = 0
     vocabulary: int = 2048
