@@ -9,17 +9,20 @@ from saccade.core.attention import attention
 from saccade.mechanisms import State, mechanism
 from saccade.mechanisms.heads.intensity import Reading
 from saccade.mechanisms.heads.latent import Latent
-from saccade.repro.claims.mech_head.shared import SIZES, USES, cached, fresh, lines
-from saccade.repro.host import Mixer, loss, train
+from saccade.repro.claims.mech_head.shared import SIZES, TUNED, USES, cached, fresh, lines
+from saccade.repro.host import Mixer, best_rate, loss, train
 from saccade.repro.registry import claim
 from saccade.repro.result import Comparison, Result
 from saccade.repro.statistics import drop, saving
 from saccade.testing.cost import counted
 
-RATE, MAGNITUDES, SAME = 6e-3, 100.0, -0.05
+RATES, MAGNITUDES, SAME = (6e-3, 1.2e-2), 100.0, -0.05
 HEADS, WIDTH, LATENT, ROTARY = 128, 128, 512, 64
 """Of DeepSeek-V3."""
-SMALL = Mixer("latent", positions=None, options={"latent": 48, "query_latent": 0, "rotary": 8})
+MIXERS = {
+    "multi-head": Mixer("softmax"),
+    "latent": Mixer("latent", positions=None, options={"latent": 48, "query_latent": 0, "rotary": 8}),
+}
 
 
 def bytes_an_operation(seed: int, length: int) -> list[float]:
@@ -70,9 +73,13 @@ def run(quick: bool, seed: int) -> Result:
     """
     runs, steps, lengths = (3, 80, (64, 96, 128)) if quick else (4, 160, (128, 256, 384, 512))
     units = [bytes_an_operation(1000 * seed + i, length) for i, length in enumerate(lengths)]
-    measure, losses, kept = fresh(seed), [], []
+    tuning, measure = lines(torch.Generator().manual_seed(TUNED), 256), fresh(seed)
+    rates = RATES[1:] if quick else RATES
+    chosen = {name: best_rate(SIZES, mixer, lines, steps, rates, tuning) for name, mixer in MIXERS.items()}
+    losses, kept = [], []
     for i in range(runs):
-        models = [train(SIZES, mixer, lines, steps, RATE, 1000 * seed + i) for mixer in (Mixer("softmax"), SMALL)]
+        number = 1000 * seed + i
+        models = [train(SIZES, mixer, lines, steps, chosen[name], number) for name, mixer in MIXERS.items()]
         losses.append([loss(model, measure) for model in models])
         kept.append([cached(model) for model in models])
     multi, latent = Reading.grouped(HEADS, WIDTH), Reading.compressed(HEADS, LATENT, ROTARY)
@@ -82,5 +89,10 @@ def run(quick: bool, seed: int) -> Result:
             Comparison("nats a character on held-out modules, small models", losses, SAME, drop),
             Comparison("bytes a token in the cache, small models", kept, 2.0, saving),
         ),
-        {"steps": steps, "operations a byte, by formula": [multi.intensity(), latent.intensity()], "losses": losses},
+        {
+            "steps": steps,
+            "rates": chosen,
+            "losses": losses,
+            "operations a byte, by formula": [multi.intensity(), latent.intensity()],
+        },
     )
