@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import saccade as sc
 from detect.conftest import lm, weights  # noqa: F401
 from saccade.decode import DecodeError, Guided
 from saccade.detect import LookbackLens
@@ -86,6 +87,16 @@ def test_a_lens_judges_a_chunk_as_it_judges_the_answer(lm) -> None:  # noqa: F81
     samples = [(text, lm.tokenizer(new)["input_ids"]) for text, new in zip(TEXTS, texts, strict=True)]
     wanted = torch.from_numpy(lens.predict_proba(samples)[:, 1])
     torch.testing.assert_close(rated[0].double(), wanted.double(), atol=1e-5, rtol=0)
+
+
+def test_an_open_steer_acts_on_every_chunk(lm) -> None:  # noqa: F811
+    prompt, judge = lm.prompt(TEXTS), Recorder(0, 2)
+    with lm.steer(sc.Mask("doc", queries="generated")) as effect:
+        Guided(judge, candidates=2, chunk=2, options=WORDS).generate(lm, prompt, max_new_tokens=5)
+    first, *later = [row for mass, _, _ in judge.calls for row in mass[..., 0].amax((0, 1))]
+    assert first > 0
+    assert torch.stack(later).max() == 0
+    assert effect.calls == 3 * (1 + 2 + 1)
 
 
 @pytest.mark.parametrize("options", [{"candidates": 0}, {"chunk": 0}, {"temperature": 0.0}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -100,10 +100,11 @@ class Guided:
     def _tokens(self, lm: TransformersHost, prompt: Any, max_new_tokens: int) -> list[list[int]]:
         written: list[list[int]] = [[] for _ in range(len(prompt))]
         ids, mask, spans = prompt.input_ids, prompt.attention_mask, prompt.spans
-        alive = torch.arange(len(prompt), device=ids.device)
+        alive = torch.arange(len(written), device=ids.device)
         done = 0
         while len(alive) and done < max_new_tokens:
-            pieces, inside, ratings = self._sample(lm, ids, mask, spans, min(self.chunk, max_new_tokens - done))
+            so_far = replace(prompt, inputs={"input_ids": ids, "attention_mask": mask}, spans=spans)
+            pieces, inside, ratings = self._sample(lm, so_far, min(self.chunk, max_new_tokens - done))
             best = ratings.view(len(alive), -1).argmax(1) + torch.arange(len(alive)) * self.candidates
             pieces, inside = pieces[best], inside[best]
             for sample, piece, own in zip(alive.tolist(), pieces, inside, strict=True):
@@ -115,22 +116,20 @@ class Guided:
             spans, alive = Spans({name: spans[name][open_] for name in spans.names}), alive[open_]
         return written
 
-    def _sample(
-        self, lm: TransformersHost, ids: Tensor, mask: Tensor, spans: Spans, length: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _sample(self, lm: TransformersHost, prompt: Any, length: int) -> tuple[Tensor, Tensor, Tensor]:
         """Candidates ``[B * candidates, T]``, which of their tokens count, and their ratings."""
-        names = self.judge.spans
-        with lm.watch(Mass(names), spans=spans) as seen:
+        names, ids, spans = self.judge.spans, prompt.input_ids, prompt.spans
+        with lm.watch(Mass(names)) as seen:
             out = lm.generate(
-                input_ids=ids,
-                attention_mask=mask,
+                prompt,
                 do_sample=True,
                 num_beams=1,
                 temperature=self.temperature,
                 num_return_sequences=self.candidates,
                 max_new_tokens=length,
+                return_dict_in_generate=True,
                 **self.options,
-            )
+            ).sequences
         pieces = out[:, ids.shape[1] :]
         count = pieces.shape[1]
         ended = _is_end(lm, pieces).cumsum(1) > 0
