@@ -73,13 +73,11 @@ def place(site: Site, layers: int, call: Call, wanted: Wanted) -> Place:
         built = build(cls, shape, positions, **options)
     _require(built.info, known, site, call)
     entry = {name: value for name, value in built.config.items() if name not in SIZES}
-    where: dict[str, Any] = {"device": call.hidden.device, "dtype": call.hidden.dtype}
+    built = built.to(device=call.hidden.device, dtype=call.hidden.dtype).train(call.module.training)
     if isinstance(built, QKV):
-        built = built.to(**where).train(call.module.training)
         return Behind(site, built, {**entry, "still": still}, known, repeats, still)
     assert isinstance(built, Layer)
     entry |= inherit(built, call, known, repeats) if wanted.shape is None else reshape(built, wanted.shape)
-    built = built.to(**where).train(call.module.training)
     return Instead(site, built, entry, known, call.module, parameters_of(call.module), call.arity)
 
 
@@ -122,7 +120,7 @@ def reshape(layer: Layer, changed: Mapping[str, Any]) -> dict[str, Any]:
     """Add biases to a layer's projections, and leave the output projection to the model where it has one outside."""
     for name in changed["biases"]:
         linear = getattr(layer, name)
-        linear.bias = nn.Parameter(torch.zeros(linear.out_features))
+        linear.bias = nn.Parameter(linear.weight.new_zeros(linear.out_features))
     if changed["plain_output"]:
         layer.out = nn.Identity()
     return dict(changed)
@@ -145,7 +143,7 @@ def _called(layer: Layer, call: Call, known: Facts) -> set[str]:
         part.register_forward_hook(lambda *_, name=name: seen.add(name)) for name, part in layer.named_children()
     ]
     with evaluating(layer):
-        layer(call.hidden.to(next(layer.parameters())), causal=known.causal)
+        layer(call.hidden, causal=known.causal)
     for handle in handles:
         handle.remove()
     return seen
