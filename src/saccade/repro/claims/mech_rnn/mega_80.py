@@ -44,13 +44,14 @@ def run(quick: bool, seed: int) -> Result:
 
     The cost is counted in operations; a unit is a width.
     """
-    runs, steps = 3, 50 if quick else 200
+    runs, steps = (3, 50) if quick else (5, 200)
+    tried = RATES if quick else (5e-3, *RATES)
     makes = {
         "softmax": host(SIZES, "rotary"),
         "chunks": host(SIZES, "mega-chunk", chunk=CHUNK),
         "mega": host(SIZES, "mega", length=LENGTH),
     }
-    models, rates = trained(makes, characters(LENGTH, 12), steps, RATES, runs, seed)
+    models, rates = trained(makes, characters(LENGTH, 12), steps, tried, runs, seed)
     fresh = data(characters(LENGTH, 128, held=True), MEASURED + seed)
     losses = [[nats(one[name], fresh) for name in makes] for one in models]
     kinds: dict[str, dict[str, int]] = {"mega": {}, "mega-chunk": {"chunk": 64}}
