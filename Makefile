@@ -8,13 +8,23 @@ JOBS ?= 2
 # The tests run one process a core, so each computes with one thread.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test test-viewer viewer lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/saccade demo
 
-test: lint
+test: lint test-viewer
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
+
+# The viewer's own tests want npm, and Chromium for those in a browser; where npm is missing they are left out, and said so.
+test-viewer: $(READY)
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory viewer; \
+	else echo "npm is not installed: the tests of the viewer's module are left out"; fi
+
+viewer: $(READY)
+	cd viewer && npm ci --no-audit --no-fund --silent
+	$(BIN)/python viewer/browser/pages.py
+	cd viewer && npm run --silent build && npm test --silent
 
 lint: $(READY)
 	$(BIN)/ruff check .

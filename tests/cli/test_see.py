@@ -93,3 +93,14 @@ def test_an_encoder_decoder_shows_its_encoder(saccade, decoder, tmp_path):
     AutoTokenizer.from_pretrained(decoder).save_pretrained(tmp_path)
     found = json.loads(see(saccade, tmp_path, "--json"))
     assert {"encoder.0.self", "encoder.1.self"} <= {site["site"] for site in found["sites"]}
+
+
+def test_a_page_of_every_head(saccade, decoder, tmp_path):
+    file = tmp_path / "heads.html"
+    see(saccade, decoder, "--html", file)
+    text = file.read_text()
+    assert text.count('class="saccade-capture"') == 1
+    assert "https://" not in text
+    done = saccade("see", decoder, "--text", TEXT, "--html", file, "--json")
+    assert done.exit_code == 2
+    assert "exclude each other" in done.output

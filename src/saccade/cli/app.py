@@ -14,15 +14,17 @@ from saccade.core.errors import SaccadeError
 from .bench import bench
 from .demo import demo
 from .eval import eval_
+from .heads import heads
 from .output import errors
 from .papers import papers
 from .plan import plan
 from .repro import repro
 from .see import see
+from .serve import serve
 from .steer import steer
 from .swap import swap
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, swap, plan, papers, repro, bench, eval_)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, see, steer, swap, heads, plan, papers, repro, bench, eval_, serve)
 MISUSE = 2
 """Exit code of a command that was asked for something that cannot be done."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from saccade.core.errors import PromptError, SiteError
 
 from . import models, options
-from .output import console, print_json, progress
+from .output import console, errors, print_json, progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,17 +79,22 @@ def see(
     dtype: options.Dtype = "float32",
     json: options.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a row per site and head.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page that shows every head, and needs no network.")] = None,
 ) -> None:
     """See where attention goes: the mass that each head puts on each span, its entropy, and how far back it looks.
 
     [dim]saccade see minilm --text "The room was dirty, the food was good." --span food="the food was good"[/dim]
+    [dim]saccade see minilm --text "The room was dirty, the food was good." --html heads.html[/dim]
     """
-    if json and as_csv:
-        raise PromptError("--json and --csv exclude each other; give one.")
+    if json + as_csv + (html is not None) > 1:
+        raise PromptError("--json, --csv and --html exclude each other; give one.")
     words = models.text_of(text, file)
     spans = models.spans_of(span or [])
     loaded = models.load(model, device, dtype)
     prompt = models.prompt_of(loaded, words, spans, chat)
+    if html is not None:
+        write_page(loaded, prompt, html)
+        return
     with progress("reading"):
         reading = measure(loaded, prompt, site, layer, head, query)
     if json:
@@ -99,6 +105,16 @@ def see(
         from .grids import show
 
         show(console(), model, reading)
+
+
+def write_page(loaded: models.Loaded, prompt: Prompt, file: Path) -> None:
+    """Write the viewer's page of a prompt."""
+    from saccade.viewer import capture, page
+
+    with progress("reading"):
+        found = capture(loaded.host, prompt, name=loaded.name)
+    file.write_text(page(found), "utf-8")
+    errors().print(f"wrote {file}: {len(found.sites)} sites, {len(found.tokens)} tokens", highlight=False)
 
 
 def measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from inspect import signature
 from typing import Any
 from weakref import WeakValueDictionary
@@ -85,6 +86,13 @@ class TransformersHost(Host):
         new = out if self.encoder_decoder else out[:, given["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts[0] if len(texts) == 1 else texts
+
+    def view(self, prompt: Any, *edits: Any, sites: Any = None, **options: Any) -> Any:
+        """Show a prompt in a notebook; with edits, before and after them.
+
+        Needs the extra ``viewer``. Arguments and result are those of :func:`saccade.viewer.widget.view`.
+        """
+        return import_module("saccade.viewer.widget").view(self, prompt, *edits, sites=sites, **options)
 
     def _shape(self, site: Site) -> tuple[int, bool]:
         module: Any = next(module for known, module in self._modules.values() if known == site)

@@ -1,0 +1,205 @@
+"""Captures are what the engine measures, survive packing, and pages hold them."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import saccade as sc
+from saccade import viewer, zoo
+from saccade.viewer.capture import ViewError, capture, rows_of, sizes
+from saccade.viewer.page import module
+from saccade.viewer.selection import Selection
+
+SOURCES = Path(__file__).parents[2] / "viewer" / "src"
+TEXT = "<s> [[rule|answer in capitals]] . document 1 : the capital of Norvia is Teslo . what is the capital of Norvia ?"
+
+
+@pytest.fixture(scope="module")
+def lm():
+    model, tokenizer = zoo.load("reader")
+    with sc.attach(model, tokenizer) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def prompt(lm):
+    return lm.prompt(TEXT)
+
+
+@pytest.fixture(scope="module")
+def dense(lm, prompt):
+    model, _ = zoo.load("reader")
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        return torch.stack(model(prompt.input_ids, output_attentions=True).attentions)[:, 0].double().numpy()
+
+
+def test_the_numbers_are_those_of_the_dense_matrix(lm, prompt, dense):
+    found = capture(lm, prompt)
+    n = len(found.tokens)
+    rule = found.spans["rule"]
+    np.testing.assert_allclose(found.measures["mass.rule"], dense[..., rule].sum(-1).mean(-1), atol=1e-5)
+    entropy = -(dense * np.log(np.maximum(dense, 1e-300))).sum(-1)
+    np.testing.assert_allclose(found.measures["entropy"], entropy.mean(-1), atol=1e-4)
+    np.testing.assert_allclose(found.measures["first token"], dense[..., 0].mean(-1), atol=1e-5)
+    np.testing.assert_allclose(found.measures["largest weight"], dense.max(-1).mean(-1), atol=1e-5)
+    np.testing.assert_allclose(found.received / 65535, dense.mean(-2), atol=2e-5)
+    kept = np.take_along_axis(dense, found.indices.astype(np.int64), -1)
+    np.testing.assert_allclose(found.weights / 65535, kept, atol=2e-5)
+    np.testing.assert_allclose(found.weights / 65535, -np.sort(-dense, -1)[..., : found.weights.shape[-1]], atol=2e-5)
+    assert found.pooled.shape[-1] == n
+    np.testing.assert_allclose(found.pooled / 255 * found.scale[..., None, None], dense, atol=2.1e-3)
+
+
+def test_rows_on_demand_are_exact(lm, prompt, dense):
+    rows = rows_of(lm, prompt, "text.3.self", [0, 7])
+    np.testing.assert_allclose(rows, dense[3][:, [0, 7]], atol=1e-6)
+    with pytest.raises(ViewError, match=r"rows are numbered 0 to \d+; found \[999\]"):
+        rows_of(lm, prompt, "text.3.self", [999])
+
+
+def test_an_edit_shows(lm, prompt):
+    before = capture(lm, prompt)
+    with lm.steer(sc.Scale("rule", 8.0)):
+        after = capture(lm, prompt)
+    assert (after.measures["mass.rule"] > before.measures["mass.rule"]).all()
+
+
+def test_packing_loses_nothing(lm, prompt):
+    found = capture(lm, prompt)
+    again = viewer.unpack(viewer.pack(found))
+    assert (again.tokens, again.spans, again.sites, again.model) == (
+        found.tokens,
+        found.spans,
+        found.sites,
+        found.model,
+    )
+    for name in ("pooled", "scale", "received", "indices", "weights"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    for name, value in found.measures.items():
+        np.testing.assert_array_equal(again.measures[name], value)
+    with pytest.raises(ViewError, match="no capture"):
+        viewer.unpack(b"something else")
+
+
+def test_a_base_encoder_of_512_tokens_takes_five_megabytes():
+    side, links = sizes(12, 12, 512, 5_000_000)
+    assert (side, links) == (64, 8)
+    with pytest.raises(ViewError, match="do not fit into 1,000 bytes"):
+        sizes(12, 12, 512, 1000)
+
+
+def test_captures_keep_to_their_limit(lm, prompt):
+    for limit in (60_000, 25_000):
+        assert len(viewer.pack(capture(lm, prompt, limit=limit))) <= limit + 4096
+
+
+def test_a_page_stands_alone(lm, prompt):
+    found = capture(lm, prompt, name="a <model>")
+    text = viewer.page(found)
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in text
+    assert "a &lt;model&gt;" in text
+    held = re.search(r'class="saccade-capture">([^<]+)</script>', text)[1]
+    assert viewer.unpack(base64.b64decode(held)).tokens == found.tokens
+    with pytest.raises(ViewError, match="found 3"):
+        viewer.page(found, found, found)
+
+
+def test_the_shipped_module_is_that_of_the_sources():
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.iterdir(), key=lambda each: each.name):
+        digest.update(path.read_bytes())
+    assert module().startswith(f"/* sources {digest.hexdigest()[:16]} */"), "run: cd viewer && npm run build"
+
+
+def test_several_prompts_or_padding_are_refused(lm):
+    with pytest.raises(ViewError, match="one prompt, found 2"):
+        capture(lm, lm.prompt(["<s> a ?", "<s> b ?"]))
+
+
+def test_a_selection_becomes_edits():
+    picked = Selection.of({"tokens": [2, 3], "heads": [["text.1.self", 4]], "action": "scale", "strength": 3})
+    assert repr(picked.edits()) == repr((sc.Scale("picked", 3.0, at={"text.1.self": [4]}),))
+    assert picked.spans(6)["picked"].tolist() == [[False, False, True, True, False, False]]
+    assert Selection.of({"tokens": [], "heads": [["a", 0]], "action": "ablate", "strength": 1}).edits()[0].at == {
+        "a": [0]
+    }
+    for wrong, says in (
+        ({"tokens": [1]}, "tokens, heads, action and strength"),
+        ({"tokens": [], "heads": [], "action": "swap", "strength": 1}, "found 'swap'"),
+    ):
+        with pytest.raises(ViewError, match=says):
+            Selection.of(wrong)
+    with pytest.raises(ViewError, match="no word is selected"):
+        Selection().edits()
+    with pytest.raises(ViewError, match="no head is selected"):
+        Selection(action="ablate").edits()
+
+
+def test_the_notebook_view_answers_rows_and_gives_back_edits(lm, prompt, dense):
+    pytest.importorskip("anywidget")
+    shown = lm.view(prompt, sc.Scale("rule", 8.0))
+    assert len(shown.captures) == 2
+    sent = []
+    shown.send = lambda content, buffers: sent.append((content, buffers))
+    shown._answer(None, {"id": 1, "capture": 0, "site": "text.2.self", "query": 9}, [])
+    shown._answer(None, {"id": 2, "capture": 1, "site": "text.2.self", "query": 9}, [])
+    before, after = (np.frombuffer(buffers[0], np.float32).reshape(8, -1) for _, buffers in sent)
+    np.testing.assert_allclose(before, dense[2][:, 9], atol=1e-6)
+    assert (after[:, 1:4].sum(-1) > before[:, 1:4].sum(-1)).all()
+    shown.selection = {"tokens": [1, 2, 3], "heads": [], "action": "scale", "strength": 4}
+    with lm.steer(*shown.edits(), spans=shown.spans()) as effect:
+        lm(prompt)
+    assert effect.calls
+
+
+@pytest.fixture(scope="module")
+def client(lm):
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from saccade.viewer.serve import Limits, create_app
+
+    return TestClient(create_app(lm, Limits(tokens=64, new_tokens=8)))
+
+
+def test_the_server_sees_and_steers(client, lm, prompt, dense):
+    assert "saccade-live" in client.get("/").text
+    found = viewer.unpack(client.post("/see", json={"text": TEXT}).content)
+    assert found.tokens == tuple(prompt.tokens[0])
+    row = client.post("/rows", json={"text": TEXT, "site": "text.1.self", "query": 4}).content
+    np.testing.assert_allclose(np.frombuffer(row, "<f4").reshape(8, -1), dense[1][:, 4], atol=1e-6)
+    picked = {"tokens": found.spans["rule"], "heads": [], "action": "scale", "strength": 6}
+    reply = client.post("/text", json={"text": TEXT, "selection": picked, "new_tokens": 3}).json()
+    assert reply["mass"]["after"] > reply["mass"]["before"]
+    assert reply["before"] == lm.generate(prompt, max_new_tokens=3, do_sample=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/see", {"text": " "}, "empty"),
+        ("/see", {"text": "a " * 100}, "up to 64 tokens"),
+        ("/text", {"text": "a", "selection": {}, "new_tokens": 3}, "tokens, heads, action"),
+        ("/text", {"text": "a", "new_tokens": 9}, "up to 8 new tokens"),
+        ("/rows", {"text": "a", "site": "text.9.self", "query": 0}, "no site"),
+    ],
+)
+def test_what_the_server_refuses_it_says(client, path, body, says):
+    reply = client.post(path, json=body)
+    assert reply.status_code == 400
+    assert says in reply.json()["error"]
+
+
+def test_other_sites_and_names_are_refused(client):
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+    reply = client.post("/see", json={"text": "a"}, headers={"origin": "https://evil.example"})
+    assert reply.status_code == 403
+    assert json.loads(reply.text)["error"].startswith("this server answers its own machine only")

@@ -1,0 +1,38 @@
+"""Writes browser/page.html: two sites of two heads over eight tokens, where head 1 of site 0 reads the token before."""
+
+from pathlib import Path
+
+import numpy as np
+
+from saccade.viewer import Capture, page
+
+N, LINKS = 8, 2
+
+
+def made() -> Capture:
+    """A capture with a known pattern."""
+    maps = np.full((2, 2, N, N), 0.0)
+    rows = np.arange(N)
+    for site in range(2):
+        for head in range(2):
+            maps[site, head] = np.tril(np.ones((N, N))) / (rows + 1)[:, None]
+    maps[0, 1] = 0
+    maps[0, 1, rows, np.maximum(rows - 1, 0)] = 1
+    keys = np.argsort(-maps, -1, kind="stable")[..., :LINKS]
+    weights = np.take_along_axis(maps, keys, -1)
+    return Capture(
+        "planted",
+        tuple(f"word{i}" for i in range(N)),
+        {"rule": [1, 2]},
+        (("text.0.self", 0), ("text.1.self", 1)),
+        {"largest weight": maps.max(-1).mean(-1).astype(np.float32)},
+        np.rint(maps * 255).astype(np.uint8),
+        np.ones((2, 2), np.float32),
+        np.rint(maps.mean(-2) * 65535).astype(np.uint16),
+        keys.astype(np.uint16),
+        np.rint(weights * 65535).astype(np.uint16),
+    )
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("page.html").write_text(page(made()), "utf-8")

@@ -1,0 +1,113 @@
+/** One module, three hosts: an anywidget, a page on its own, and the page of the server. */
+
+import { Capture } from "./capture";
+import { button, make } from "./dom";
+import { editView } from "./edit";
+import { download, headSvg, modelSvg } from "./export";
+import { headView } from "./head";
+import { live } from "./live";
+import { modelView } from "./model";
+import { type Host, State } from "./state";
+import { STYLE } from "./style";
+import { tokensView } from "./tokens";
+
+const CAUTION =
+  "A weight says how much of a value a head mixed in, before its output projection. It is neither an importance nor a cause: edit or ablate to see those.";
+
+export function mount(element: HTMLElement, host: Host): State {
+  const { captures } = host;
+  if (!captures.length) throw new Error("the viewer needs a capture, found none.");
+  const shape = (each: Capture): string => `${each.sites.length} × ${each.heads}`;
+  if (captures.some((each) => shape(each) !== shape(captures[0])))
+    throw new Error(`captures are compared head by head; found ${captures.map(shape).join(" and ")} heads.`);
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const first = captures[0];
+  const state = new State(host, {
+    measure: first.measures.find((name) => name.startsWith("mass.")) ?? first.measures[0],
+    sort: "layer",
+    site: 0,
+    head: 0,
+    token: first.tokens.length - 1,
+    mode: "reads",
+    log: false,
+    hideFirst: false,
+    compare: captures.length > 1 ? "difference" : "first",
+    dark,
+  });
+  const root = make("div", { class: `saccade${dark ? " dark" : ""}` });
+  const theme = button("light or dark", () => {
+    root.classList.toggle("dark");
+    state.set({ dark: root.classList.contains("dark") });
+  });
+  const save = [
+    button("save model view (SVG)", () => download("heads.svg", "image/svg+xml", modelSvg(state))),
+    button("save map (SVG)", () => download("head.svg", "image/svg+xml", headSvg(state))),
+    button("save map (PNG)", () => root.querySelector("canvas")?.toBlob((blob) => blob && download("head.png", "image/png", blob))),
+  ];
+  root.append(
+    make("style", {}, STYLE),
+    make("h1", {}, captures.map((each) => each.model).join(" and ")),
+    make("p", { class: "hint" }, CAUTION),
+    make("div", { class: "bar" }, theme, ...save),
+    make("div", { class: "panes" }, modelView(state), headView(state)),
+    tokensView(state),
+    editView(state),
+  );
+  element.replaceChildren(root);
+  return state;
+}
+
+/** The bytes of base64 text. */
+export function decode(text: string): ArrayBuffer {
+  return Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0)).buffer;
+}
+
+interface Model {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  on(event: string, callback: (...given: unknown[]) => void): void;
+  send(content: unknown): void;
+}
+
+/** The anywidget: captures come as bytes, rows by message, the selection goes back as a trait. */
+function render({ model, el }: { model: Model; el: HTMLElement }): void {
+  const waiting = new Map<number, (rows: Float32Array) => void>();
+  let asked = 0;
+  model.on("msg:custom", (content, buffers) => {
+    const { id } = content as { id: number };
+    const bytes = (buffers as DataView[])[0];
+    waiting.get(id)?.(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)));
+    waiting.delete(id);
+  });
+  const rows = (capture: number, site: string, query: number): Promise<Float32Array> =>
+    new Promise((resolve) => {
+      waiting.set(++asked, resolve);
+      model.send({ id: asked, capture, site, query });
+    });
+  const select = (selection: unknown): void => {
+    model.set("selection", selection);
+    model.save_changes();
+  };
+  const show = (): void => {
+    const captures = (model.get("captures") as DataView[]).map(
+      (bytes) => new Capture(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
+    );
+    mount(el, { captures, rows, select });
+  };
+  model.on("change:captures", show);
+  show();
+}
+
+export default { render };
+
+const page = document.getElementById("saccade");
+const held = document.querySelectorAll<HTMLScriptElement>("script.saccade-capture");
+if (page && held.length) mount(page, { captures: Array.from(held, (each) => new Capture(decode(each.textContent ?? ""))) });
+
+const server = document.getElementById("saccade-live");
+if (server) {
+  document.head.append(make("style", {}, STYLE));
+  server.classList.add("saccade");
+  live(server, mount);
+}

@@ -1,0 +1,65 @@
+import { beforeAll, expect, test, vi } from "vitest";
+import { Capture } from "../src/capture";
+import { mount } from "../src/main";
+import { packed } from "./packed";
+
+beforeAll(() => {
+  vi.stubGlobal("matchMedia", () => ({ matches: false }));
+  HTMLCanvasElement.prototype.getContext = (() => null) as never;
+});
+
+function shown(host = {}): { root: HTMLElement; state: ReturnType<typeof mount> } {
+  const root = document.createElement("div");
+  return { root, state: mount(root, { captures: [new Capture(packed())], ...host }) };
+}
+
+test("every head has a labelled cell, the hottest the highest value", () => {
+  const { root } = shown();
+  const cells = [...root.querySelectorAll<HTMLElement>("[data-head]")];
+  expect(cells.map((cell) => Number(cell.dataset.value))).toEqual([0.25, 1.25]);
+  expect(cells[1].getAttribute("aria-label")).toBe("text.0.self, head 1: entropy 1.25");
+  expect(cells[1].style.background).toBe("rgb(8, 48, 107)");
+});
+
+test("a click looks at a head, a shift-click selects it, and the selection is told", () => {
+  const select = vi.fn();
+  const { root, state } = shown({ select });
+  root.querySelector<HTMLElement>('[data-head="1"]')!.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: true }));
+  expect(state.look.head).toBe(1);
+  expect(select).toHaveBeenLastCalledWith({ tokens: [], heads: [["text.0.self", 1]], action: "scale", strength: 2 });
+  root.querySelector<HTMLElement>('[data-token="2"]')!.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: true }));
+  expect(state.selection.tokens).toEqual([2]);
+  expect(root.textContent).toContain("attention to “c” times 2.00 in text.0.self head 1");
+});
+
+test("arrows move the pin, and the row follows", () => {
+  const { root, state } = shown();
+  const text = root.querySelector<HTMLElement>(".text")!;
+  text.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+  expect(state.look.token).toBe(1);
+  expect(Number(root.querySelector<HTMLElement>('[data-token="0"]')!.dataset.weight)).toBeCloseTo(0.8, 4);
+});
+
+test("exact rows are asked of the host once", async () => {
+  const rows = vi.fn(async () => Float32Array.from([0.1, 0.2, 0.7, 0.3, 0.3, 0.4]));
+  const { root } = shown({ rows });
+  await vi.waitFor(() => expect(Number(root.querySelector<HTMLElement>('[data-token="2"]')!.dataset.weight)).toBeCloseTo(0.7));
+  root.querySelector<HTMLElement>('[data-head="1"]')!.click();
+  expect(Number(root.querySelector<HTMLElement>('[data-token="2"]')!.dataset.weight)).toBeCloseTo(0.4);
+  expect(rows).toHaveBeenCalledTimes(1);
+  expect(rows).toHaveBeenCalledWith(0, "text.0.self", 2);
+});
+
+test("a difference is second less first", () => {
+  const captures = [new Capture(packed()), new Capture(packed())];
+  captures[1].measure("entropy")[1] = 3.25;
+  const root = document.createElement("div");
+  mount(root, { captures });
+  const cells = [...root.querySelectorAll<HTMLElement>("[data-head]")];
+  expect(cells.map((cell) => Number(cell.dataset.value))).toEqual([0, 2]);
+});
+
+test("captures of other shapes cannot be compared", () => {
+  const captures = [new Capture(packed()), new Capture(packed(3))];
+  expect(() => mount(document.createElement("div"), { captures })).toThrow("1 × 2 and 1 × 3");
+});
