@@ -31,7 +31,7 @@ def run(quick: bool, seed: int) -> Result:
     fifth of the steps and allots four times.
     """
     runs, steps = (3, 80) if quick else (4, 200)
-    measure, losses, allotted = fresh(seed), [], []
+    measure, losses, allotted = fresh(seed, 128 if quick else 512), [], []
     for i in range(runs):
         number = 1000 * seed + i
         before = train(SIZES, Mixer("softmax"), lines, steps, RATE, number)

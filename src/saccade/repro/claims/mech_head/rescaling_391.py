@@ -28,7 +28,7 @@ def run(quick: bool, seed: int) -> Result:
     Queries that are not augmented are in the details.
     """
     runs, steps = (3, 80) if quick else (4, 160)
-    tuning, measure = lines(torch.Generator().manual_seed(TUNED), 256), fresh(seed)
+    tuning, measure = lines(torch.Generator().manual_seed(TUNED), 256), fresh(seed, 128 if quick else 512)
     rates = RATES[:1] if quick else RATES
     chosen = {name: best_rate(SIZES, mixer, lines, steps, rates, tuning) for name, mixer in MIXERS.items()}
     losses, kept, plain = [], [], []
