@@ -84,21 +84,25 @@ export class Capture {
     return Float32Array.from(this.arrays.pooled.data.subarray(at * size, (at + 1) * size), (level) => level * scale);
   }
 
-  /** First and last token of a block of the pooled map (as torch.tensor_split cuts). */
-  block(index: number): [number, number] {
+  /** First and last token of a block, by default of the pooled map (as torch.tensor_split cuts). */
+  block(index: number, count: number = this.side): [number, number] {
     const n = this.tokens.length;
-    const rest = n % this.side;
-    const width = Math.floor(n / this.side);
+    const rest = n % count;
+    const width = Math.floor(n / count);
     const start = index * width + Math.min(index, rest);
     return [start, start + width + (index < rest ? 1 : 0) - 1];
   }
 
-  /** Mean weight that each key gets from all rows. */
+  /** Mean weight that each key gets from all rows; of long texts, that of its block of keys. */
   received(site: number, head: number): Row {
-    const n = this.tokens.length;
-    const at = (site * this.heads + head) * n;
-    const held = this.arrays.received.data.subarray(at, at + n);
-    return { weights: Float32Array.from(held, (share) => share / SHARES), exact: true };
+    const cells = this.arrays.received.shape[2];
+    const at = (site * this.heads + head) * cells;
+    const weights = new Float32Array(this.tokens.length);
+    for (let cell = 0; cell < cells; cell++) {
+      const [from, to] = this.block(cell, cells);
+      weights.fill(this.arrays.received.data[at + cell] / SHARES, from, to + 1);
+    }
+    return { weights, exact: cells === this.tokens.length };
   }
 
   /** The largest weights of a row; 0 where it was not kept. */

@@ -59,7 +59,12 @@ export function mount(element: HTMLElement, host: Host): State {
 
 /** The bytes of base64 text. */
 export function decode(text: string): ArrayBuffer {
-  return Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0)).buffer;
+  const native = (Uint8Array as unknown as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> }).fromBase64;
+  if (native) return native(text).buffer;
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes.buffer;
 }
 
 interface Model {

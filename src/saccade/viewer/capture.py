@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from saccade.prompt import Prompt
 
 Array = NDArray[Any]
-LIMIT = 5_000_000
+LIMIT = 20_000_000
 """Bytes of a capture that ``capture`` keeps to unless told otherwise."""
 LADDER = ((64, 8), (64, 6), (64, 4), (48, 4), (48, 2), (64, 0), (48, 0), (32, 0), (24, 0), (16, 0))
 """Sides of pooled maps and links kept for each row, in the order in which they are tried."""
-LEVELS, SHARES = 255, 65535
+LEVELS, SHARES, CELLS = 255, 65535, 4096
 
 
 class ViewError(SaccadeError):
@@ -42,7 +42,8 @@ class Capture:
             on the first token (``first token``), entropy in nats, distance in tokens, ``largest weight``.
         pooled: ``[S, H, side, side]`` uint8, mean weight of a key block over a query block, divided by ``scale``.
         scale: ``[S, H]`` float32, the weight that 255 stands for.
-        received: ``[S, H, N]`` uint16, the mean weight over query rows that each key gets, times 65535.
+        received: ``[S, H, R]`` uint16, the mean weight over query rows that a key gets, times 65535; where N > 4096 the
+            mean over a block of keys, of which there are R = 4096.
         indices: ``[S, H, N, k]``, keys of the k largest weights of each row, largest first; k may be 0.
         weights: ``[S, H, N, k]`` uint16, those weights times 65535.
     """
@@ -71,13 +72,13 @@ def sizes(sites: int, heads: int, length: int, limit: int) -> tuple[int, int]:
     Raises:
         ViewError: not even the coarsest fits.
 
-    >>> sizes(12, 12, 512, 5_000_000), sizes(32, 32, 4096, 20_000_000), sizes(32, 32, 100_000, 250_000_000)
+    >>> sizes(12, 12, 512, 5_000_000), sizes(32, 32, 4096, LIMIT), sizes(32, 32, 100_000, LIMIT)
     ((64, 8), (64, 0), (64, 0))
     """
     each = 4 if length > 2**16 else 2
     for finest, links in LADDER:
         side = min(finest, length)
-        if sites * heads * (side * side + 2 * length + links * length * (each + 2) + 40) <= limit:
+        if sites * heads * (side * side + 2 * min(length, CELLS) + links * length * (each + 2) + 40) <= limit:
             return side, links
     raise ViewError(
         f"{sites} sites of {heads} heads over {length} tokens do not fit into {limit:,} bytes; choose fewer sites, or "
@@ -144,10 +145,24 @@ def capture(
         {key: np.ascontiguousarray(value, np.float32) for key, value in found.items()},
         np.rint(pooled / safe * LEVELS).astype(np.uint8),
         scale.astype(np.float32),
-        np.rint(received * SHARES).astype(np.uint16),
+        np.rint(blocks(received, CELLS) * SHARES).astype(np.uint16),
         np.ascontiguousarray(keys[..., :links], np.uint32 if length > 2**16 else np.uint16),
         np.rint(weights[..., :links] * SHARES).astype(np.uint16),
     )
+
+
+def blocks(values: Array, most: int) -> Array:
+    """Means over blocks of the last dimension, ``most`` of them at most, cut as ``torch.tensor_split`` cuts.
+
+    >>> blocks(np.array([1.0, 3.0, 5.0]), 2)
+    array([2., 5.])
+    """
+    length = values.shape[-1]
+    if length <= most:
+        return values
+    starts = np.arange(most) * (length // most) + np.minimum(np.arange(most), length % most)
+    sums: Array = np.add.reduceat(values, starts, -1) / np.diff(np.append(starts, length))
+    return sums
 
 
 def rows_of(lm: TransformersHost, prompt: Prompt, site: str, queries: list[int]) -> Array:

@@ -1,7 +1,7 @@
-/* sources 96773713f97aa748 */
-const A = "SACCADE1";
+/* sources 0e4fbae9d5107d57 */
+const E = "SACCADE1";
 const Y = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
-class N {
+class F {
   model;
   tokens;
   spans;
@@ -11,17 +11,17 @@ class N {
   links;
   arrays;
   constructor(t) {
-    const n = new Uint8Array(t), o = new TextDecoder().decode(n.subarray(0, A.length));
-    if (o !== A) throw new Error(`these bytes are no capture: they begin with "${o}", not "${A}".`);
-    const s = new DataView(t).getUint32(A.length, !0), i = A.length + 4, r = JSON.parse(new TextDecoder().decode(n.subarray(i, i + s)));
+    const n = new Uint8Array(t), o = new TextDecoder().decode(n.subarray(0, E.length));
+    if (o !== E) throw new Error(`these bytes are no capture: they begin with "${o}", not "${E}".`);
+    const s = new DataView(t).getUint32(E.length, !0), i = E.length + 4, a = JSON.parse(new TextDecoder().decode(n.subarray(i, i + s)));
     this.arrays = Object.fromEntries(
-      Object.entries(r.arrays).map(([l, { type: d, shape: p, at: u }]) => {
+      Object.entries(a.arrays).map(([l, { type: d, shape: p, at: u }]) => {
         const m = p.reduce((g, f) => g * f, 1);
         return [l, { data: new Y[d](t, i + s + u, m), shape: p }];
       })
-    ), this.model = r.model, this.tokens = r.tokens, this.spans = r.spans, this.sites = r.sites.map(([l, d]) => ({ name: l, layer: d }));
-    const [, c, a] = this.arrays.pooled.shape;
-    this.heads = c, this.side = a, this.links = this.arrays.indices.shape[3];
+    ), this.model = a.model, this.tokens = a.tokens, this.spans = a.spans, this.sites = a.sites.map(([l, d]) => ({ name: l, layer: d }));
+    const [, c, r] = this.arrays.pooled.shape;
+    this.heads = c, this.side = r, this.links = this.arrays.indices.shape[3];
   }
   /** Names of the measures of a head. */
   get measures() {
@@ -34,36 +34,40 @@ class N {
   /** Mean weight of a key block over a query block. */
   pooled(t, n) {
     const o = this.side * this.side, s = t * this.heads + n, i = this.arrays.scale.data[s] / 255;
-    return Float32Array.from(this.arrays.pooled.data.subarray(s * o, (s + 1) * o), (r) => r * i);
+    return Float32Array.from(this.arrays.pooled.data.subarray(s * o, (s + 1) * o), (a) => a * i);
   }
-  /** First and last token of a block of the pooled map (as torch.tensor_split cuts). */
-  block(t) {
-    const n = this.tokens.length, o = n % this.side, s = Math.floor(n / this.side), i = t * s + Math.min(t, o);
-    return [i, i + s + (t < o ? 1 : 0) - 1];
+  /** First and last token of a block, by default of the pooled map (as torch.tensor_split cuts). */
+  block(t, n = this.side) {
+    const o = this.tokens.length, s = o % n, i = Math.floor(o / n), a = t * i + Math.min(t, s);
+    return [a, a + i + (t < s ? 1 : 0) - 1];
   }
-  /** Mean weight that each key gets from all rows. */
+  /** Mean weight that each key gets from all rows; of long texts, that of its block of keys. */
   received(t, n) {
-    const o = this.tokens.length, s = (t * this.heads + n) * o, i = this.arrays.received.data.subarray(s, s + o);
-    return { weights: Float32Array.from(i, (r) => r / 65535), exact: !0 };
+    const o = this.arrays.received.shape[2], s = (t * this.heads + n) * o, i = new Float32Array(this.tokens.length);
+    for (let a = 0; a < o; a++) {
+      const [c, r] = this.block(a, o);
+      i.fill(this.arrays.received.data[s + a] / 65535, c, r + 1);
+    }
+    return { weights: i, exact: o === this.tokens.length };
   }
   /** The largest weights of a row; 0 where it was not kept. */
   reads(t, n, o) {
     const s = new Float32Array(this.tokens.length);
-    for (const [i, r] of this.kept(t, n, o)) s[i] = r;
+    for (const [i, a] of this.kept(t, n, o)) s[i] = a;
     return { weights: s, exact: !1 };
   }
   /** What each query row puts on a key, as far as it was among the row's largest. */
   readBy(t, n, o) {
     const s = new Float32Array(this.tokens.length);
     for (let i = 0; i < s.length; i++)
-      for (const [r, c] of this.kept(t, n, i)) r === o && (s[i] = c);
+      for (const [a, c] of this.kept(t, n, i)) a === o && (s[i] = c);
     return { weights: s, exact: !1 };
   }
   *kept(t, n, o) {
     const s = ((t * this.heads + n) * this.tokens.length + o) * this.links;
     for (let i = s; i < s + this.links; i++) {
-      const r = this.arrays.weights.data[i] / 65535;
-      r > 0 && (yield [this.arrays.indices.data[i], r]);
+      const a = this.arrays.weights.data[i] / 65535;
+      a > 0 && (yield [this.arrays.indices.data[i], a]);
     }
   }
 }
@@ -75,20 +79,20 @@ function h(e, t = {}, ...n) {
 function S(e, t, n, o) {
   const s = h("select", { "aria-label": e });
   for (const i of t) {
-    const r = h("option", { value: i }, i);
-    r.selected = i === n, s.append(r);
+    const a = h("option", { value: i }, i);
+    a.selected = i === n, s.append(a);
   }
   return s.addEventListener("change", () => o(s.value)), h("label", {}, `${e} `, s);
 }
-function B(e, t, n) {
+function N(e, t, n) {
   const o = h("input", { type: "checkbox", "aria-label": e });
   return o.checked = t, o.addEventListener("change", () => n(o.checked)), h("label", {}, o, ` ${e}`);
 }
-function $(e, t) {
+function v(e, t) {
   const n = h("button", { type: "button" }, e);
   return n.addEventListener("click", t), n;
 }
-const x = (e) => e === 0 ? "0" : Number(e.toPrecision(3)).toString(), v = (e) => e.replace(/[ĠÂ▁]/g, "␣").replace(/[\nĊ]/g, "⏎").replace(/\t/g, "⇥") || "∅", X = ["scale", "mask", "ablate"];
+const x = (e) => e === 0 ? "0" : Number(e.toPrecision(3)).toString(), $ = (e) => e.replace(/[ĠÂ▁]/g, "␣").replace(/[\nĊ]/g, "⏎").replace(/\t/g, "⇥") || "∅", X = ["scale", "mask", "ablate"];
 function Q(e) {
   const t = h("p", { class: "said", "aria-live": "polite" }), n = h("input", { type: "range", min: "-3", max: "3", step: "0.1", value: "1", "aria-label": "strength" });
   n.addEventListener("input", () => e.pick({ strength: 2 ** Number(n.value) }));
@@ -97,18 +101,18 @@ function Q(e) {
     { class: "bar" },
     S("action", X, e.selection.action, (i) => e.pick({ action: i })),
     h("label", {}, "strength ", n),
-    $("clear", () => e.pick({ tokens: [], heads: [] }))
+    v("clear", () => e.pick({ tokens: [], heads: [] }))
   ), s = () => {
     t.textContent = Z(e), n.disabled = e.selection.action !== "scale";
   };
   return e.onChange(s), s(), h("section", { "aria-label": "edit" }, h("h2", {}, "Edit"), o, t);
 }
 function Z(e) {
-  const { tokens: t, heads: n, action: o, strength: s } = e.selection, i = n.length ? `in ${n.map(([a, l]) => `${a} head ${l}`).join(", ")}` : "in all heads";
+  const { tokens: t, heads: n, action: o, strength: s } = e.selection, i = n.length ? `in ${n.map(([r, l]) => `${r} head ${l}`).join(", ")}` : "in all heads";
   if (o === "ablate") return n.length ? `set the outputs of ${n.length} heads to zero: ${i.slice(3)}` : "select heads to ablate them.";
   if (!t.length) return "select words to edit the attention to them.";
-  const r = t.slice(0, 12).map((a) => v(e.capture.tokens[a])).join(" "), c = t.length > 12 ? ` and ${t.length - 12} more` : "";
-  return o === "mask" ? `no attention to “${r}”${c} ${i}` : `attention to “${r}”${c} times ${s.toFixed(2)} ${i}`;
+  const a = t.slice(0, 12).map((r) => $(e.capture.tokens[r])).join(" "), c = t.length > 12 ? ` and ${t.length - 12} more` : "";
+  return o === "mask" ? `no attention to “${a}”${c} ${i}` : `attention to “${a}”${c} times ${s.toFixed(2)} ${i}`;
 }
 const ee = [[247, 251, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]], te = [[18, 20, 28], [46, 62, 104], [108, 110, 114], [188, 174, 108], [254, 232, 56]], ne = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [253, 184, 99], [179, 88, 6]], oe = 1e-4;
 function se(e, { low: t, high: n, log: o }) {
@@ -120,12 +124,12 @@ function se(e, { low: t, high: n, log: o }) {
   return G((e - t) / (n - t));
 }
 function M(e, t) {
-  const [n, o, s] = R(e, t);
+  const [n, o, s] = U(e, t);
   return `rgb(${n},${o},${s})`;
 }
-function R(e, t) {
+function U(e, t) {
   const n = t.signed ? ne : t.dark ? te : ee, o = se(e, t) * (n.length - 1), s = Math.min(Math.floor(o), n.length - 2), i = o - s;
-  return n[s].map((r, c) => Math.round(r + (n[s + 1][c] - r) * i));
+  return n[s].map((a, c) => Math.round(a + (n[s + 1][c] - a) * i));
 }
 function ae([e, t, n]) {
   return 0.299 * e + 0.587 * t + 0.114 * n > 140 ? "#111" : "#fff";
@@ -134,54 +138,54 @@ function L(e, t = {}) {
   let n = 1 / 0, o = -1 / 0;
   for (let c = 0; c < e.length; c++)
     e[c] < n && (n = e[c]), e[c] > o && (o = e[c]);
-  const { signed: s = !1, log: i = !1, dark: r = !1 } = t;
+  const { signed: s = !1, log: i = !1, dark: a = !1 } = t;
   if (s) {
     const c = Math.max(Math.abs(n), Math.abs(o));
-    return { low: -c, high: c, signed: s, log: !1, dark: r };
+    return { low: -c, high: c, signed: s, log: !1, dark: a };
   }
-  return { low: Math.min(n, 0), high: o, signed: s, log: i, dark: r };
+  return { low: Math.min(n, 0), high: o, signed: s, log: i, dark: a };
 }
 const G = (e) => Math.min(1, Math.max(0, e)), P = 9;
-function U(e, t) {
-  const n = Array.from({ length: P }, (r, c) => {
-    const a = c / (P - 1), l = Math.max(e.low, e.high * 1e-4), d = e.log ? l * (e.high / l) ** a : e.low + a * (e.high - e.low);
+function R(e, t) {
+  const n = Array.from({ length: P }, (a, c) => {
+    const r = c / (P - 1), l = Math.max(e.low, e.high * 1e-4), d = e.log ? l * (e.high / l) ** r : e.low + r * (e.high - e.low);
     return M(d, e);
   }), o = h("span", { class: "strip", style: `background:linear-gradient(90deg,${n.join(",")})` }), s = e.log ? Math.max(e.low, e.high * 1e-4) : e.low, i = `${t}: from ${x(s)} to ${x(e.high)}${e.log ? ", logarithmic" : ""}`;
   return h("div", { class: "legend", role: "img", "aria-label": i }, x(s), o, x(e.high), ` ${t}`);
 }
 const re = 7;
 function z(e) {
-  const { site: t, head: n, compare: o, hideFirst: s } = e.look, [i, r] = e.host.captures;
+  const { site: t, head: n, compare: o, hideFirst: s } = e.look, [i, a] = e.host.captures;
   let c = e.capture.pooled(t, n);
-  if (o === "difference" && i.side === r.side) {
-    const a = i.pooled(t, n);
-    c = c.map((l, d) => l - a[d]);
+  if (o === "difference" && i.side === a.side) {
+    const r = i.pooled(t, n);
+    c = c.map((l, d) => l - r[d]);
   }
-  return s ? c.map((a, l) => l % e.capture.side ? a : 0) : c;
+  return s ? c.map((r, l) => l % e.capture.side ? r : 0) : c;
 }
 function ie(e) {
-  const t = h("h2"), n = h("canvas", { role: "img", tabindex: "0" }), o = h("p", { class: "said", "aria-live": "polite" }), s = h("div"), i = h("div", { class: "bar" }, B("hide the first block of keys", e.look.hideFirst, (a) => e.set({ hideFirst: a }))), r = (a) => {
+  const t = h("h2"), n = h("canvas", { role: "img", tabindex: "0" }), o = h("p", { class: "said", "aria-live": "polite" }), s = h("div"), i = h("div", { class: "bar" }, N("hide the first block of keys", e.look.hideFirst, (r) => e.set({ hideFirst: r }))), a = (r) => {
     const l = n.getBoundingClientRect(), d = (p, u) => Math.min(e.capture.side - 1, Math.max(0, Math.floor(p / u * e.capture.side)));
-    return [d(a.clientY - l.top, l.height), d(a.clientX - l.left, l.width)];
+    return [d(r.clientY - l.top, l.height), d(r.clientX - l.left, l.width)];
   };
-  n.addEventListener("mousemove", (a) => {
-    const [l, d] = r(a);
+  n.addEventListener("mousemove", (r) => {
+    const [l, d] = a(r);
     o.textContent = ce(e, l, d);
-  }), n.addEventListener("click", (a) => e.set({ token: e.capture.block(r(a)[0])[1], mode: "reads" }));
+  }), n.addEventListener("click", (r) => e.set({ token: e.capture.block(a(r)[0])[1], mode: "reads" }));
   const c = () => {
-    const { side: a, sites: l } = e.capture, d = z(e), p = L(d, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
-    t.textContent = `${l[e.look.site].name}, head ${e.look.head}`, s.replaceChildren(U(p, "mean weight of a block of keys in a block of queries")), n.width = n.height = a, n.style.width = n.style.height = `${Math.max(a * re, 256)}px`, n.setAttribute("aria-label", `map of ${t.textContent}: queries downwards, keys to the right, ${a} by ${a} blocks`);
+    const { side: r, sites: l } = e.capture, d = z(e), p = L(d, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
+    t.textContent = `${l[e.look.site].name}, head ${e.look.head}`, s.replaceChildren(R(p, "mean weight of a block of keys in a block of queries")), n.width = n.height = r, n.style.width = n.style.height = `${Math.max(r * re, 256)}px`, n.setAttribute("aria-label", `map of ${t.textContent}: queries downwards, keys to the right, ${r} by ${r} blocks`);
     const u = n.getContext("2d");
     if (!u) return;
-    const m = u.createImageData(a, a);
-    d.forEach((g, f) => m.data.set([...R(g, p), 255], 4 * f)), u.putImageData(m, 0, 0);
+    const m = u.createImageData(r, r);
+    d.forEach((g, f) => m.data.set([...U(g, p), 255], 4 * f)), u.putImageData(m, 0, 0);
   };
   return e.onChange(c), c(), h("section", { "aria-label": "head" }, t, i, s, n, o);
 }
 function ce(e, t, n) {
   const { capture: o } = e, s = (i) => {
-    const [r, c] = o.block(i), a = o.tokens.slice(r, Math.min(c, r + 5) + 1).map(v).join(" ");
-    return r === c ? `token ${r} (${a})` : `tokens ${r} to ${c} (${a}${c > r + 5 ? " …" : ""})`;
+    const [a, c] = o.block(i), r = o.tokens.slice(a, Math.min(c, a + 5) + 1).map($).join(" ");
+    return a === c ? `token ${a} (${r})` : `tokens ${a} to ${c} (${r}${c > a + 5 ? " …" : ""})`;
   };
   return `${s(t)} read ${s(n)}: ${x(z(e)[t * o.side + n])}`;
 }
@@ -189,79 +193,79 @@ function D(e) {
   const { measure: t, compare: n } = e.look, [o, s] = e.host.captures;
   if (n !== "difference") return e.capture.measure(t);
   const i = o.measure(t);
-  return s.measure(t).map((r, c) => r - i[c]);
+  return s.measure(t).map((a, c) => a - i[c]);
 }
-function F(e, t) {
+function B(e, t) {
   const { heads: n, sites: o } = e.capture;
   return o.map((s, i) => {
-    const r = Array.from({ length: n }, (a, l) => l), c = (a) => t[i * n + a];
-    return e.look.sort === "value" ? r.sort((a, l) => c(l) - c(a)) : r;
+    const a = Array.from({ length: n }, (r, l) => l), c = (r) => t[i * n + r];
+    return e.look.sort === "value" ? a.sort((r, l) => c(l) - c(r)) : a;
   });
 }
 function le(e) {
-  const { captures: t } = e.host, n = t[0].measures.filter((a) => t.every((l) => l.measures.includes(a))), o = h("div", { role: "grid", class: "grid", "aria-label": "heads by layer", tabindex: "0" }), s = h("div", { class: "bar" }), i = h("div");
+  const { captures: t } = e.host, n = t[0].measures.filter((r) => t.every((l) => l.measures.includes(r))), o = h("div", { role: "grid", class: "grid", "aria-label": "heads by layer", tabindex: "0" }), s = h("div", { class: "bar" }), i = h("div");
   s.append(
-    S("measure", n, e.look.measure, (a) => e.set({ measure: a })),
-    S("heads in order of", ["layer", "value"], e.look.sort, (a) => e.set({ sort: a })),
-    B("logarithmic", e.look.log, (a) => e.set({ log: a }))
+    S("measure", n, e.look.measure, (r) => e.set({ measure: r })),
+    S("heads in order of", ["layer", "value"], e.look.sort, (r) => e.set({ sort: r })),
+    N("logarithmic", e.look.log, (r) => e.set({ log: r }))
   ), t.length > 1 && s.append(
     S(
       "show",
       ["first", "second", "difference"],
       e.look.compare,
-      (a) => e.set({ compare: a })
+      (r) => e.set({ compare: r })
     )
-  ), o.addEventListener("click", (a) => {
-    const l = a.target.closest("[data-head]");
+  ), o.addEventListener("click", (r) => {
+    const l = r.target.closest("[data-head]");
     if (!l) return;
     const [d, p] = [Number(l.dataset.site), Number(l.dataset.head)];
-    e.set({ site: d, head: p }), a.shiftKey && e.toggleHead(e.capture.sites[d].name, p);
-  }), o.addEventListener("keydown", (a) => {
-    const l = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[a.key];
+    e.set({ site: d, head: p }), r.shiftKey && e.toggleHead(e.capture.sites[d].name, p);
+  }), o.addEventListener("keydown", (r) => {
+    const l = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[r.key];
     if (l) {
-      const { site: d, head: p } = e.look, u = F(e, D(e)), m = u[d].indexOf(p) + l[1], g = d + l[0];
-      u[g]?.[m] !== void 0 && e.set({ site: g, head: u[g][m] }), a.preventDefault();
+      const { site: d, head: p } = e.look, u = B(e, D(e)), m = u[d].indexOf(p) + l[1], g = d + l[0];
+      u[g]?.[m] !== void 0 && e.set({ site: g, head: u[g][m] }), r.preventDefault();
     }
-    a.key === "Enter" && e.toggleHead(e.capture.sites[e.look.site].name, e.look.head);
+    r.key === "Enter" && e.toggleHead(e.capture.sites[e.look.site].name, e.look.head);
   });
-  const r = () => {
-    const a = D(e), l = L(a, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
-    i.replaceChildren(U(l, e.look.measure)), o.replaceChildren(...F(e, a).map((d, p) => de(e, a, l, d, p)));
+  const a = () => {
+    const r = D(e), l = L(r, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
+    i.replaceChildren(R(l, e.look.measure)), o.replaceChildren(...B(e, r).map((d, p) => de(e, r, l, d, p)));
   };
-  e.onChange(r), r();
+  e.onChange(a), a();
   const c = h("p", { class: "hint" }, "Click a head to look at it; shift-click, or Enter, to select it for an edit.");
   return h("section", { "aria-label": "model" }, h("h2", {}, "Model"), s, i, o, c);
 }
 function de(e, t, n, o, s) {
-  const i = e.capture, r = h("div", { role: "row", class: "line" }, h("span", { class: "name", role: "rowheader" }, i.sites[s].name)), c = new Set(e.selection.heads.filter(([a]) => a === i.sites[s].name).map(([, a]) => a));
-  for (const a of o) {
-    const l = t[s * i.heads + a], d = s === e.look.site && a === e.look.head, p = `${i.sites[s].name}, head ${a}: ${e.look.measure} ${x(l)}`, u = h("span", {
+  const i = e.capture, a = h("div", { role: "row", class: "line" }, h("span", { class: "name", role: "rowheader" }, i.sites[s].name)), c = new Set(e.selection.heads.filter(([r]) => r === i.sites[s].name).map(([, r]) => r));
+  for (const r of o) {
+    const l = t[s * i.heads + r], d = s === e.look.site && r === e.look.head, p = `${i.sites[s].name}, head ${r}: ${e.look.measure} ${x(l)}`, u = h("span", {
       role: "gridcell",
-      class: `cell${d ? " here" : ""}${c.has(a) ? " picked" : ""}`,
+      class: `cell${d ? " here" : ""}${c.has(r) ? " picked" : ""}`,
       "data-site": String(s),
-      "data-head": String(a),
+      "data-head": String(r),
       "data-value": String(l),
       "aria-label": p,
       "aria-selected": String(d),
       title: p,
       style: `background:${M(l, n)}`
     });
-    r.append(u);
+    a.append(u);
   }
-  return r;
+  return a;
 }
 const y = 16;
 function he(e) {
-  const { sites: t, heads: n } = e.capture, o = D(e), s = L(o, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), i = F(e, o).flatMap(
-    (r, c) => r.map((a, l) => {
-      const d = o[c * n + a];
-      return `<rect ${`x="${l * y}" y="${c * y}" width="${y}" height="${y}"`} fill="${M(d, s)}"><title>${t[c].name} head ${a}: ${d}</title></rect>`;
+  const { sites: t, heads: n } = e.capture, o = D(e), s = L(o, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), i = B(e, o).flatMap(
+    (a, c) => a.map((r, l) => {
+      const d = o[c * n + r];
+      return `<rect ${`x="${l * y}" y="${c * y}" width="${y}" height="${y}"`} fill="${M(d, s)}"><title>${t[c].name} head ${r}: ${d}</title></rect>`;
     })
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${n * y}" height="${t.length * y}">${i.join("")}</svg>`;
 }
 function pe(e) {
-  const { side: t } = e.capture, n = z(e), o = L(n, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), s = Array.from(n, (i, r) => `<rect x="${r % t}" y="${Math.floor(r / t)}" width="1.02" height="1.02" fill="${M(i, o)}"/>`);
+  const { side: t } = e.capture, n = z(e), o = L(n, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), s = Array.from(n, (i, a) => `<rect x="${a % t}" y="${Math.floor(a / t)}" width="1.02" height="1.02" fill="${M(i, o)}"/>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${t} ${t}" width="${8 * t}" height="${8 * t}">${s.join("")}</svg>`;
 }
 function O(e, t, n) {
@@ -277,18 +281,18 @@ async function T(e, t) {
 function ge(e, t) {
   const n = e.dataset.generates === "true";
   let o = !1, s;
-  const i = h("textarea", { rows: "5", "aria-label": "prompt", placeholder: "A prompt. [[rule|words]] marks a span." }), r = h("p", { class: "said", role: "status" }), c = h("pre", { "aria-label": "text without the edit" }), a = h("pre", { "aria-label": "text with the edit" }), l = h("div"), d = async (g) => {
-    r.textContent = "…";
+  const i = h("textarea", { rows: "5", "aria-label": "prompt", placeholder: "A prompt. [[rule|words]] marks a span." }), a = h("p", { class: "said", role: "status" }), c = h("pre", { "aria-label": "text without the edit" }), r = h("pre", { "aria-label": "text with the edit" }), l = h("div"), d = async (g) => {
+    a.textContent = "…";
     try {
-      await g(), r.textContent = "";
+      await g(), a.textContent = "";
     } catch (f) {
-      r.textContent = f.message;
+      a.textContent = f.message;
     }
   }, p = () => d(async () => {
-    const g = { text: i.value, chat: o }, f = new N(await (await T("/see", g)).arrayBuffer());
+    const g = { text: i.value, chat: o }, f = new F(await (await T("/see", g)).arrayBuffer());
     t(l, {
       captures: [f],
-      rows: async (k, w, E) => new Float32Array(await (await T("/rows", { ...g, site: w, query: E })).arrayBuffer()),
+      rows: async (k, w, A) => new Float32Array(await (await T("/rows", { ...g, site: w, query: A })).arrayBuffer()),
       select: (k) => {
         clearTimeout(s), s = setTimeout(() => void u(k), ue);
       }
@@ -297,10 +301,10 @@ function ge(e, t) {
     if (!n || (g.action === "ablate" ? !g.heads.length : !g.tokens.length)) return;
     const f = await (await T("/text", { text: i.value, chat: o, selection: g })).json(), k = (w) => w === void 0 ? "" : ` (mean mass on the words: ${x(w)})`;
     c.textContent = `without${k(f.mass.before)}:
-${f.before}`, a.textContent = `with${k(f.mass.after)}:
+${f.before}`, r.textContent = `with${k(f.mass.after)}:
 ${f.after}`;
-  }), m = h("div", { class: "bar" }, $("see", () => void p()), B("as a user's message", o, (g) => o = g));
-  e.replaceChildren(h("h1", {}, e.dataset.model ?? ""), i, m, r, h("div", { class: "texts" }, c, a), l);
+  }), m = h("div", { class: "bar" }, v("see", () => void p()), N("as a user's message", o, (g) => o = g));
+  e.replaceChildren(h("h1", {}, e.dataset.model ?? ""), i, m, a, h("div", { class: "texts" }, c, r), l);
 }
 class fe {
   constructor(t, n) {
@@ -326,7 +330,7 @@ class fe {
   }
   /** Add a head to the selection, or take it out. */
   toggleHead(t, n) {
-    const o = this.selection.heads.filter(([i, r]) => i !== t || r !== n), s = o.length < this.selection.heads.length ? o : [...o, [t, n]];
+    const o = this.selection.heads.filter(([i, a]) => i !== t || a !== n), s = o.length < this.selection.heads.length ? o : [...o, [t, n]];
     this.pick({ heads: s });
   }
   /** Add a token to the selection, or take it out. */
@@ -364,22 +368,22 @@ font:14px/1.45 system-ui,sans-serif;padding:12px}
 `, me = ["reads", "read by", "received"], C = 512;
 function ke(e) {
   const t = h("div", { class: "text", tabindex: "0", role: "listbox", "aria-label": "tokens" }), n = h("p", { class: "said", "aria-live": "polite" }), o = h("div"), s = h("div", { class: "bar" }, S("colour by", me, e.look.mode, (p) => e.set({ mode: p }))), i = /* @__PURE__ */ new Map();
-  let r = { weights: new Float32Array(0), exact: !1 };
+  let a = { weights: new Float32Array(0), exact: !1 };
   const c = () => {
     const { site: p, head: u, token: m, mode: g } = e.look, { capture: f } = e;
     if (g === "received") return f.received(p, u);
     if (g === "read by") return f.readBy(p, u, m);
     const k = `${e.index}/${p}/${m}`, w = i.get(k);
-    return w ? { weights: w.subarray(u * f.tokens.length, (u + 1) * f.tokens.length), exact: !0 } : (e.host.rows && !i.has(k) && e.host.rows(e.index, f.sites[p].name, m).then((E) => {
-      i.set(k, E), a();
+    return w ? { weights: w.subarray(u * f.tokens.length, (u + 1) * f.tokens.length), exact: !0 } : (e.host.rows && !i.has(k) && e.host.rows(e.index, f.sites[p].name, m).then((A) => {
+      i.set(k, A), r();
     }), f.reads(p, u, m));
-  }, a = () => {
+  }, r = () => {
     const { capture: p, look: u } = e;
-    r = c();
-    const m = L(r.weights, { log: u.log, dark: u.dark });
-    o.replaceChildren(U(m, we(e, r)));
-    const g = Math.max(0, Math.min(u.token - C / 2, p.tokens.length - C)), f = Object.entries(p.spans), k = p.tokens.slice(g, g + C).map((w, E) => {
-      const b = g + E, q = R(r.weights[b], m), H = f.filter(([, j]) => j.includes(b)).map(([j]) => j), J = ["token", b === u.token && u.mode !== "received" ? "pinned" : "", e.selection.tokens.includes(b) ? "picked" : ""];
+    a = c();
+    const m = L(a.weights, { log: u.log, dark: u.dark });
+    o.replaceChildren(R(m, we(e, a)));
+    const g = Math.max(0, Math.min(u.token - C / 2, p.tokens.length - C)), f = Object.entries(p.spans), k = p.tokens.slice(g, g + C).map((w, A) => {
+      const b = g + A, q = U(a.weights[b], m), H = f.filter(([, j]) => j.includes(b)).map(([j]) => j), J = ["token", b === u.token && u.mode !== "received" ? "pinned" : "", e.selection.tokens.includes(b) ? "picked" : ""];
       return h(
         "span",
         {
@@ -387,11 +391,11 @@ function ke(e) {
           role: "option",
           "aria-selected": String(b === u.token),
           "data-token": String(b),
-          "data-weight": String(r.weights[b]),
-          title: `${b} ${v(w)}: ${x(r.weights[b])}${H.length ? ` (${H.join(", ")})` : ""}`,
+          "data-weight": String(a.weights[b]),
+          title: `${b} ${$(w)}: ${x(a.weights[b])}${H.length ? ` (${H.join(", ")})` : ""}`,
           style: `background:rgb(${q.join(",")});color:${ae(q)}`
         },
-        v(w)
+        $(w)
       );
     });
     t.replaceChildren(...k), p.tokens.length > C && t.append(h("span", { class: "hint" }, ` tokens ${g} to ${g + C - 1} of ${p.tokens.length}`));
@@ -401,19 +405,19 @@ function ke(e) {
   };
   t.addEventListener("mouseover", (p) => {
     const u = l(p);
-    u !== void 0 && (n.textContent = `token ${u} (${v(e.capture.tokens[u])}): ${x(r.weights[u])}${r.exact || r.weights[u] > 0 ? "" : ", or below what was kept"}`);
+    u !== void 0 && (n.textContent = `token ${u} (${$(e.capture.tokens[u])}): ${x(a.weights[u])}${a.exact || a.weights[u] > 0 ? "" : ", or below what was kept"}`);
   }), t.addEventListener("click", (p) => {
     const u = l(p);
     u !== void 0 && (p.shiftKey ? e.toggleToken(u) : e.set({ token: u }));
   }), t.addEventListener("keydown", (p) => {
     const u = { ArrowLeft: -1, ArrowRight: 1 }[p.key], m = e.look.token + (u ?? 0);
     u && e.capture.tokens[m] !== void 0 && (e.set({ token: m }), p.preventDefault()), p.key === "Enter" && e.toggleToken(e.look.token);
-  }), e.onChange(a), a();
+  }), e.onChange(r), r();
   const d = h("p", { class: "hint" }, "Click a token to pin it; arrows move the pin; shift-click, or Enter, selects words for an edit.");
   return h("section", { "aria-label": "tokens" }, h("h2", {}, "Tokens"), s, o, t, n, d);
 }
 function we(e, t) {
-  const { mode: n, token: o } = e.look, s = `token ${o} (${v(e.capture.tokens[o])})`;
+  const { mode: n, token: o } = e.look, s = `token ${o} (${$(e.capture.tokens[o])})`;
   if (n === "received") return "mean weight that a token gets from all rows";
   const i = t.exact ? "exact" : `the ${e.capture.links} largest of each row`;
   return n === "reads" ? `weight with which ${s} reads (${i})` : `weight with which each token reads ${s} (${i})`;
@@ -425,7 +429,7 @@ function V(e, t) {
   const o = (d) => `${d.sites.length} × ${d.heads}`;
   if (n.some((d) => o(d) !== o(n[0])))
     throw new Error(`captures are compared head by head; found ${n.map(o).join(" and ")} heads.`);
-  const s = matchMedia("(prefers-color-scheme: dark)").matches, i = n[0], r = new fe(t, {
+  const s = matchMedia("(prefers-color-scheme: dark)").matches, i = n[0], a = new fe(t, {
     measure: i.measures.find((d) => d.startsWith("mass.")) ?? i.measures[0],
     sort: "layer",
     site: 0,
@@ -436,51 +440,55 @@ function V(e, t) {
     hideFirst: !1,
     compare: n.length > 1 ? "difference" : "first",
     dark: s
-  }), c = h("div", { class: `saccade${s ? " dark" : ""}` }), a = $("light or dark", () => {
-    c.classList.toggle("dark"), r.set({ dark: c.classList.contains("dark") });
+  }), c = h("div", { class: `saccade${s ? " dark" : ""}` }), r = v("light or dark", () => {
+    c.classList.toggle("dark"), a.set({ dark: c.classList.contains("dark") });
   }), l = [
-    $("save model view (SVG)", () => O("heads.svg", "image/svg+xml", he(r))),
-    $("save map (SVG)", () => O("head.svg", "image/svg+xml", pe(r))),
-    $("save map (PNG)", () => c.querySelector("canvas")?.toBlob((d) => d && O("head.png", "image/png", d)))
+    v("save model view (SVG)", () => O("heads.svg", "image/svg+xml", he(a))),
+    v("save map (SVG)", () => O("head.svg", "image/svg+xml", pe(a))),
+    v("save map (PNG)", () => c.querySelector("canvas")?.toBlob((d) => d && O("head.png", "image/png", d)))
   ];
   return c.append(
     h("style", {}, K),
     h("h1", {}, n.map((d) => d.model).join(" and ")),
     h("p", { class: "hint" }, be),
-    h("div", { class: "bar" }, a, ...l),
-    h("div", { class: "panes" }, le(r), ie(r)),
-    ke(r),
-    Q(r)
-  ), e.replaceChildren(c), r;
+    h("div", { class: "bar" }, r, ...l),
+    h("div", { class: "panes" }, le(a), ie(a)),
+    ke(a),
+    Q(a)
+  ), e.replaceChildren(c), a;
 }
 function xe(e) {
-  return Uint8Array.from(atob(e.trim()), (t) => t.charCodeAt(0)).buffer;
+  const t = Uint8Array.fromBase64;
+  if (t) return t(e).buffer;
+  const n = atob(e), o = new Uint8Array(n.length);
+  for (let s = 0; s < n.length; s++) o[s] = n.charCodeAt(s);
+  return o.buffer;
 }
 function ye({ model: e, el: t }) {
   const n = /* @__PURE__ */ new Map();
   let o = 0;
-  e.on("msg:custom", (c, a) => {
-    const { id: l } = c, d = a[0];
+  e.on("msg:custom", (c, r) => {
+    const { id: l } = c, d = r[0];
     n.get(l)?.(new Float32Array(d.buffer.slice(d.byteOffset, d.byteOffset + d.byteLength))), n.delete(l);
   });
-  const s = (c, a, l) => new Promise((d) => {
-    n.set(++o, d), e.send({ id: o, capture: c, site: a, query: l });
+  const s = (c, r, l) => new Promise((d) => {
+    n.set(++o, d), e.send({ id: o, capture: c, site: r, query: l });
   }), i = (c) => {
     e.set("selection", c), e.save_changes();
-  }, r = () => {
+  }, a = () => {
     const c = e.get("captures").map(
-      (a) => new N(a.buffer.slice(a.byteOffset, a.byteOffset + a.byteLength))
+      (r) => new F(r.buffer.slice(r.byteOffset, r.byteOffset + r.byteLength))
     );
     V(t, { captures: c, rows: s, select: i });
   };
-  e.on("change:captures", r), r();
+  e.on("change:captures", a), a();
 }
-const $e = { render: ye }, W = document.getElementById("saccade"), _ = document.querySelectorAll("script.saccade-capture");
-W && _.length && V(W, { captures: Array.from(_, (e) => new N(xe(e.textContent ?? ""))) });
+const ve = { render: ye }, W = document.getElementById("saccade"), _ = document.querySelectorAll("script.saccade-capture");
+W && _.length && V(W, { captures: Array.from(_, (e) => new F(xe(e.textContent ?? ""))) });
 const I = document.getElementById("saccade-live");
 I && (document.head.append(h("style", {}, K)), I.classList.add("saccade"), ge(I, V));
 export {
   xe as decode,
-  $e as default,
+  ve as default,
   V as mount
 };
