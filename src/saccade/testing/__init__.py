@@ -22,6 +22,7 @@ from saccade.mechanisms import Layer, Mechanism, Position
 from saccade.testing import equations, order, padding, promises
 from saccade.testing.cost import Counter, counted, exponent
 from saccade.testing.subject import Case, Subject
+from saccade.testing.swapped import check_swap
 
 __all__ = ["CHECKS", "Case", "Counter", "Subject", "checks", "conform", "counted", "exponent"]
 
@@ -48,6 +49,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], Applies]] = {
     "repeatable": (promises.check_repeatable, lambda info: True),
     "saving": (promises.check_saving, lambda info: True),
     "cost": (promises.check_cost, lambda info: True),
+    "swap": (check_swap, lambda info: info.patterns != ("cross",) and "grid" not in info.needs),
 }
 
 
