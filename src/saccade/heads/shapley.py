@@ -28,7 +28,8 @@ class Shapley:
     over random orders π in which heads are taken out one by one, S_π(h) the heads that still stand after h; heads that
     are out are zero. The values sum to v(all) - v(none), but for what truncation leaves out.
 
-    * Truncation: once v has fallen to ``v(none) + truncation (v(all) - v(none))`` the rest of the order counts as 0.
+    * Truncation: once v has fallen to ``v(none) + truncation (v(all) - v(none))`` the rest of the order counts as 0;
+      never where v(all) is not above v(none).
     * Bandit: a head whose confidence interval excludes 0 is settled. It still takes part in coalitions, but its own
       effect is not measured any more. Sampling ends when all are settled.
 
@@ -36,7 +37,7 @@ class Shapley:
 
     Args:
         orders: most orders to sample.
-        truncation: share of the way from nothing to all below which an order ends.
+        truncation: share of the way from nothing to all below which an order ends; 0 for never.
         level: confidence with which a head is settled.
         least: measurements of a head before it can be settled.
         score: v, ``score(lm, labelled set)``; each order takes the next batch of the data.
@@ -86,7 +87,7 @@ class Shapley:
             if which not in ends:
                 ends[which] = self._value(lm, batch, []), self._value(lm, batch, heads)
             full, none = ends[which]
-            floor = none + self.truncation * (full - none)
+            floor = none + self.truncation * (full - none) if self.truncation and full > none else -math.inf
             out: list[tuple[int | str, int]] = []
             standing: float | None = full
             for index in draw.permutation(len(heads)):
