@@ -73,7 +73,8 @@ class Call:
         """Output of the module (or of a copy of it) on ``hidden``, with ``attend`` as its attention."""
         module = self.module if module is None else module
         hidden = self.hidden if hidden is None else hidden
-        inputs = {**self.inputs, parameters_of(self.module)[0]: hidden, "attention_mask": None, CALL: attend, **changes}
+        masks: dict[str, Any] = {name: None for name in ("attention_mask", "mask") if name in self.inputs}
+        inputs = {**self.inputs, **masks, parameters_of(self.module)[0]: hidden, CALL: attend, **changes}
         config = module.config
         module.config = redirected(config)
         try:
@@ -147,7 +148,7 @@ def observe(model: Any, paths: Iterable[str]) -> dict[str, Call]:
     try:
         with evaluating(model):
             model(**_least_input(model))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise HostError(
             f"{type(model).__name__} could not be run on one token, which swap does to see how it calls its "
             f"attention: {error}. Swap the part of it that holds the layers (such as model.language_model)."
