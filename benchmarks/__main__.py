@@ -13,7 +13,7 @@ from pathlib import Path
 from .facts import facts
 from .harness import ROOT, Bench
 
-CASES = ("engine", "padded", "model", "long", "decode")
+CASES = ("engine", "padded", "model", "long", "decode", "see")
 RESULTS = ROOT / "benchmarks" / "results"
 SEED = 0
 

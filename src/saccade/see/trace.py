@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.core.edits import Rewrite
 from saccade.core.errors import MeasureError
@@ -190,7 +190,7 @@ def trace(
         steps.append(Step(operator.detached(), values))
         return values
 
-    with torch.set_grad_enabled(target is not None), lm.tap(keep, sites):
+    with torch.set_grad_enabled(target is not None), _frozen(lm.model), lm.tap(keep, sites):
         output = run(lm, prompt, **inputs)
         if not steps:
             raise MeasureError("no attention was called: the model was not run, or the sites are not on its path.")
@@ -241,6 +241,19 @@ def embeddings(lm: Host, replace: Callable[[Tensor], Tensor]) -> Iterator[None]:
         handle.remove()
     if not done:
         raise MeasureError("the model embedded no tokens; give it input_ids.")
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No gradients of parameters in the body: what a linear layer would keep for them is then not kept."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _number(score: Any, batch: int) -> Tensor:

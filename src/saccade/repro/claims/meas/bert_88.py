@@ -31,7 +31,7 @@ def run(quick: bool, seed: int) -> Result:
     Accuracy is the share of a sentence's relations (object to verb, subject to verb, object of a preposition to
     preposition, adjective and determiner to noun) whose other word is found.
     """
-    choosing, measuring = (40, 40) if quick else (200, 250)
+    choosing, measuring = (40, 40) if quick else (120, 120)
     lm = encoder()
     train, test = sentences(choosing, 200 + seed), sentences(measuring, 10_200 + seed)
     (made, words), (fresh, fresh_words) = prompt(lm, train), prompt(lm, test)

@@ -34,7 +34,7 @@ def run(quick: bool, seed: int) -> Result:
     The values are changed where they arise, at the output of the first layer. The paper's rule (100, and 1000 times
     the median) is lowered to 20 times the median.
     """
-    choosing, measuring = (16, 24) if quick else (100, 200)
+    choosing, measuring = (16, 24) if quick else (50, 100)
     lm = encoder()
     found = massive(lm, prompt(lm, sentences(choosing, 300 + seed))[0], ratio=RATIO, magnitude=0.0)
     places = [place for place in found if place.layer == LAYER]

@@ -17,7 +17,7 @@ from saccade.see.limits import margin, margin_bound, sensitivity
 
 SELECTED = (1, 2, 4, 8)
 TEMPERATURES = (1.0, 0.5, 0.25, 0.1)
-BAR_SELECTION, BAR_BOUND, BAR_GRADIENT = 0.1, 0.0, 0.5
+BAR_SELECTION, BAR_BOUND, BAR_GRADIENT = 0.1, 0.0, 0.1
 ROUNDING = 1e-5
 
 
