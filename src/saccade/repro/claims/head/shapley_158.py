@@ -11,38 +11,38 @@ from saccade.tasks import world
 
 from .shared import examples, mean_over, pairs, right, written
 
-DRAWS, BATCHES = 6, 4
+SHOTS, DRAWS, BATCHES = 8, 6, 4
 GAIN, MORE = 0.1, 0.1
 
 
 @claim(
     158,
-    "removing the heads of negative Shapley value raises accuracy on documents with an injected order by 10 points, "
-    "where removing as many random heads does not",
+    "removing the heads of negative Shapley value raises accuracy under false demonstrations, which interfere with what "
+    "the weights know, by 10 points; removing as many random heads does not",
     uses=("saccade.heads.shapley", "saccade.heads", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
-    """On the model `reader`; a unit is a document that holds the answer and an order to say something else.
+    """On the model `reader`; a unit is a word to classify after eight false demonstrations; the true label counts.
 
-    In the paper languages interfere with one another in one model; here two tasks do, reading and obeying. Values are
-    estimated on other documents. Random heads count as the mean over draws. The details tell what the removal does to
-    documents without an injection and to facts from the weights, on which the heads were not chosen.
+    In the paper languages interfere with one another in one model; here two sources do, demonstrations and weights.
+    Values are estimated on other prompts. Random heads count as the mean over draws. The details tell what the removal
+    does to true demonstrations and to facts from the weights, on which the heads were not chosen. Documents with an
+    injected order, the other candidate, leave nothing to win: the model is right on 96 % of them.
     """
-    orders, choosing, measuring, draws = (8, 12, 100, 2) if quick else (40, 24, 400, DRAWS)
+    orders, choosing, measuring, draws = (8, 16, 200, 2) if quick else (24, 24, 400, DRAWS)
     with sc.attach(*zoo.load("reader")) as lm:
 
-        def documents(shift: int, count: int, injected: int = 1) -> list[tuple[object, list[str]]]:
-            task = world.Injection(forms=("plain",), difficulty=1, injected=injected, seed=shift + seed)
-            return examples(lm, task, count)
+        def prompts(shift: int, count: int, labels: str = "false") -> list[tuple[object, list[str]]]:
+            return examples(lm, world.FewShot(shots=SHOTS, labels=labels, seed=shift + seed), count)
 
-        held = [batch for part in range(BATCHES) for batch in documents(10_000 + 1000 * part, choosing)]
+        held = [batch for part in range(BATCHES) for batch in prompts(10_000 + 1000 * part, choosing)]
         values = Shapley(orders=orders, seed=seed)(lm, held, progress=False)
         harmful = values.negated().above(0.0)
-        fresh = documents(20_000, measuring)
+        fresh = prompts(20_000, measuring)
         plain, without = right(lm, fresh), right(lm, fresh, harmful)
         random = [right(lm, fresh, HeadSet.random(values, harmful, number, disjoint=False)) for number in range(draws)]
         beside = {
-            "documents without an injection": documents(30_000, measuring // 4, injected=0),
+            "true demonstrations": prompts(30_000, measuring // 4, "true"),
             "facts from the weights": examples(lm, world.Memory(seed=30_000 + seed), measuring // 4),
         }
         aside = {
@@ -51,11 +51,15 @@ def run(quick: bool, seed: int) -> Result:
         }
     return Result(
         Comparison(
-            "accuracy under an injection: whole model against harmful heads removed", pairs(plain, without), GAIN
+            "accuracy after false demonstrations: whole model against harmful heads removed",
+            pairs(plain, without),
+            GAIN,
         ),
         (
             Comparison(
-                "accuracy under an injection: as many random heads removed", pairs(mean_over(random), without), MORE
+                "accuracy after false demonstrations: as many random heads removed",
+                pairs(mean_over(random), without),
+                MORE,
             ),
         ),
         {
