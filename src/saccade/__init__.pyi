@@ -3,6 +3,7 @@ from . import detect as detect
 from . import heads as heads
 from . import mechanisms as mechanisms
 from . import order as order
+from . import see as see
 from . import steer as steer
 from . import zoo as zoo
 from .core.attention import Result as Result

@@ -29,7 +29,7 @@ BAR_PROMOTED, BAR_SUPPRESSED, BAR_REPEATED = 0.5, 0.2, 0.1
     uses=("saccade.see.lens", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
-    """On the model `reader`, lists of three towns that its weights hold, before the third; a unit is one of its 16 lists.
+    """On the model `reader`, lists of three towns that its weights hold, before the third; a unit is one of 16 lists.
 
     Promotion is the mean logit of the towns said, over the mean of all cities, by the logit lens of the residual
     stream; the layer of its peak is chosen on every other list, which is then left out. Repetition is the probability
