@@ -71,7 +71,7 @@ def run(quick: bool, seed: int) -> Result:
 
     Also character models of the two kinds: loss on held-out modules, and bytes a token; a unit is one training run.
     """
-    runs, steps, lengths = (3, 80, (64, 96, 128)) if quick else (4, 160, (128, 256, 384, 512))
+    runs, steps, lengths = (3, 80, (64, 96, 128)) if quick else (3, 160, (128, 256, 384, 512))
     units = [bytes_an_operation(1000 * seed + i, length) for i, length in enumerate(lengths)]
     tuning, measure = lines(torch.Generator().manual_seed(TUNED), 256), fresh(seed, 128 if quick else 512)
     rates = RATES[1:] if quick else RATES
