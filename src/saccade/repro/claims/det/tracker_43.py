@@ -38,11 +38,11 @@ def marked(example: Example) -> object:
     43,
     "on heads chosen by a few dozen prompts, the last token's attention to the instruction tells prompts with an "
     "injection from longer ones without; all heads together tell less",
-    uses=("saccade.tasks", "zoo:reader"),
+    uses=("saccade.tasks.world", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a prompt. Heads come from one set of prompts, k from another."""
-    count = 60 if quick else 400
+    count = 60 if quick else 240
     train, labels = prompts(TUNING, 1_000 + 10 * seed)
     held, held_labels = prompts(TUNING, 2_000 + 10 * seed)
     fresh, fresh_labels = prompts(count, 3_000 + 10 * seed)
@@ -56,7 +56,9 @@ def run(quick: bool, seed: int) -> Result:
     return Result(
         Comparison("AUROC of injections, against chance", units(fresh_labels, found), BAR, above_chance),
         (
-            Comparison("AUROC: all heads, important heads", units(fresh_labels, everywhere, found), BETTER, above_other),
+            Comparison(
+                "AUROC: all heads, important heads", units(fresh_labels, everywhere, found), BETTER, above_other
+            ),
             Comparison(
                 "AUROC with documents twice as long, against chance", units(longer_labels, further), 0.1, above_chance
             ),
