@@ -46,7 +46,7 @@ def examples(lm: Any, truth: str, count: int, seed: int) -> list[tuple[Any, list
     206,
     "ablating the 5 % of heads with the highest false prefix-matching score raises accuracy under false demonstrations "
     "by 5 points, 5 more than random heads of the same layers, and accuracy under true ones stays within 2",
-    uses=("saccade.heads.attended", "saccade.heads", "zoo:reader"),
+    uses=("saccade.heads.attended", "saccade.heads", "saccade.repro.claims.head.shared", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a prompt of eight demonstrations. Heads are found on other prompts.

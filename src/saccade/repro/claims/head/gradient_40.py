@@ -38,7 +38,7 @@ def last(ranked: HeadSet, share: float) -> HeadSet:
     40,
     "without the 40 % of heads that the gradient calls least important, accuracy stays within 2 points, and is 5 "
     "points above that without as many random heads",
-    uses=("saccade.heads.sensitivity", "saccade.heads", "zoo:reader"),
+    uses=("saccade.heads.sensitivity", "saccade.heads", "saccade.repro.claims.head.shared", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`, over five tasks alike; a unit is an example.

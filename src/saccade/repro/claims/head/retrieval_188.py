@@ -33,7 +33,7 @@ def carried(units: Units) -> tuple[float, float, float]:
     188,
     "masking the 15 % of heads with the highest retrieval score costs 50 points of retrieval, as many random heads of "
     "the same layers at most 5; the best quarter of the heads carries most of the score; answers from the weights stay",
-    uses=("saccade.heads.retrieval", "saccade.heads", "zoo:reader"),
+    uses=("saccade.heads.retrieval", "saccade.heads", "saccade.repro.claims.head.shared", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a document with a question. Heads are found on other documents.

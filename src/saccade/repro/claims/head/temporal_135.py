@@ -53,7 +53,7 @@ def beyond(units: Units) -> tuple[float, float, float]:
     135,
     "ablating the tenth of the heads that dated facts need most costs 10 points more on dated facts than on undated "
     "ones, which stay within 10 points; as many random heads of the same layers make no such difference",
-    uses=("saccade.heads.knockout", "saccade.heads", "zoo:reader"),
+    uses=("saccade.heads.knockout", "saccade.heads", "saccade.repro.claims.head.shared", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a dated fact with an undated one, both recalled from the weights.
