@@ -59,7 +59,7 @@ class Recurrent(nn.Module):
 )
 def run(quick: bool, seed: int) -> Result:
     """Accuracy on repeated sequences after the same training; a unit is a training run of all, on the same data."""
-    runs, steps = 3, 150 if quick else 500
+    runs, steps = (2, 230) if quick else (3, 500)
     kinds = {"alone": None, "four heads": "softmax", "one head": "sha"}
     makes = {name: lambda kind=kind: Recurrent(kind) for name, kind in kinds.items()}
     models, rates = trained(makes, repeated, steps, RATES, runs, seed)
