@@ -78,7 +78,7 @@ def run(quick: bool, seed: int) -> Result:
             heads = found.top(ABLATED)
             plain = {name: right(lm, facts) for name, facts in measure.items()}
             without = {name: right(lm, facts, heads) for name, facts in measure.items()}
-            random = [HeadSet.random(found, heads, number, by_layer=True) for number in range(draws)]
+            random = [HeadSet.random(lm, heads, number, by_layer=True) for number in range(draws)]
             each = [{name: right(lm, facts, some) for name, facts in measure.items()} for some in random]
             spared = {name: mean_over([one[name] for one in each]) for name in measure}
             columns = [side[name] for after in (without, spared) for name in measure for side in (plain, after)]
