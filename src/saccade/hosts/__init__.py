@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from saccade.core.errors import HostError
 
 from .base import Host
 from .operator import Operator
 from .report import EditEffect, Effect, Seen, Series
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from .transformers.attach import TransformersHost
+
+
+@overload
+def attach(model: PreTrainedModel, tokenizer: Any = None) -> TransformersHost: ...
+
+
+@overload
+def attach(model: Any, tokenizer: Any = None) -> Host: ...
 
 
 def attach(model: Any, tokenizer: Any = None) -> Host:
