@@ -28,8 +28,10 @@ def run(quick: bool, seed: int) -> Result:
     Values are estimated on other prompts. Random heads count as the mean over draws. The details tell what the removal
     does to true demonstrations and to facts from the weights, on which the heads were not chosen. Documents with an
     injected order, the other candidate, leave nothing to win: the model is right on 96 % of them.
+    Orders end half way down, so that values speak of models that still work: in a model of 40 heads effects in ruins
+    hide those that interfere (with a floor of 10 % and eight orders nothing was gained).
     """
-    orders, choosing, measuring, draws = (16, 12, 150, 1) if quick else (48, 24, 400, 4)
+    orders, choosing, measuring, draws = (10, 12, 120, 1) if quick else (48, 24, 400, 4)
     with sc.attach(*zoo.load("reader")) as lm:
 
         def prompts(shift: int, count: int, labels: str = "false") -> list[tuple[object, list[str]]]:
