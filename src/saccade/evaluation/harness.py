@@ -6,7 +6,7 @@ Needs the package ``lm-eval``: ``pip install saccade[eval]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,15 +101,11 @@ class SteeredLM(HFLM):
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As ``HFLM``, steered."""
-        with self._steering():
-            found: list[tuple[float, bool]] = super().loglikelihood(self._plain(requests), disable_tqdm)
-        return found
+        return self._run(super().loglikelihood, requests, disable_tqdm)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """As ``HFLM``, steered."""
-        with self._steering():
-            found: list[str] = super().generate_until(self._plain(requests), disable_tqdm)
-        return found
+        return self._run(super().generate_until, requests, disable_tqdm)
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """As ``HFLM``, steered by edits that name no span: windows of a long text have no prompt to find one in."""
@@ -118,9 +114,7 @@ class SteeredLM(HFLM):
                 f"rolling likelihood reads windows of a text, where no span {sorted(self._named)} can be found; take "
                 "edits without spans."
             )
-        with self._steering():
-            found: list[float] = super().loglikelihood_rolling(self._plain(requests), disable_tqdm)
-        return found
+        return self._run(super().loglikelihood_rolling, requests, disable_tqdm)
 
     def tok_batch_encode(self, strings: list[str], *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
         """As ``HFLM``; the spans of the batch are kept for the call of the model that follows."""
@@ -156,11 +150,21 @@ class SteeredLM(HFLM):
             tokens: Tensor = super()._model_generate(context, *args, **options)
         return tokens
 
+    def _run(self, call: Callable[[list[Any], bool], list[Any]], requests: Sequence[Any], quiet: bool) -> list[Any]:
+        """Answer the requests that have every span of the edits with steering, the others without."""
+        plain = self._plain(requests)
+        wanted = self._named - {FIRST, NEW}
+        steered = [bool(self.edits) and wanted <= self._requests[one.args[0]].members.keys() for one in plain]
+        found: dict[int, Any] = {}
+        for kind, context in ((True, self._steering), (False, nullcontext)):
+            places = [place for place, one in enumerate(steered) if one is kind]
+            if places:
+                with context():
+                    found |= zip(places, call([plain[place] for place in places], quiet), strict=True)
+        return [found[place] for place in range(len(plain))]
+
     @contextmanager
     def _steering(self) -> Iterator[None]:
-        if not self.edits:
-            yield
-            return
         with self.host.steer(*self.edits) as effect:
             yield
         self.effects.append(effect)
