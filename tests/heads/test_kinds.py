@@ -420,7 +420,7 @@ def test_among_and_kinds_of_ones_own(lm) -> None:
     ("sink", None, {}, "sink needs data"),
     ("sink", [], {}, "needs data, found none"),
     ("sink", ["text"], {}, "found str"),
-    ("sink", "prompt", {"token": 1}, "its options are: tokens"),
+    ("sink", "prompt", {"token": 1}, "its options are tokens"),
     ("offset", "prompt", {"reach": 0}, "reach >= 1"),
     ("false-induction", "prompt", {}, "needs the spans 'same', 'other'"),
     ("false-induction", "prompt", {"labels": 1}, "2 classes at least"),

@@ -74,7 +74,7 @@ def find(
         >>> lm = sc.attach(*zoo.load("copier"))
         >>> found = find(lm, "induction")
         >>> found.kind, len(found), found.heads[0].layer, found.heads[0].score > 0.3
-        ('induction', 8, 1, True)
+        ('induction', 16, 1, True)
     """
     if not isinstance(kind, str):
         if options:

@@ -31,7 +31,7 @@ def run(quick: bool, seed: int) -> Result:
     Orders end half way down, so that values speak of models that still work: in a model of 40 heads effects in ruins
     hide those that interfere (with a floor of 10 % and eight orders nothing was gained).
     """
-    orders, choosing, measuring, draws = (10, 12, 120, 1) if quick else (48, 24, 400, 4)
+    orders, choosing, measuring, draws = (16, 12, 120, 1) if quick else (48, 24, 400, 4)
     with sc.attach(*zoo.load("reader")) as lm:
 
         def prompts(shift: int, count: int, labels: str = "false") -> list[tuple[object, list[str]]]:
