@@ -18,7 +18,7 @@ from saccade.steer import JUICE
 from saccade.tasks import Task
 from saccade.tasks.world import Conflict, Context, Memory
 
-BAR = 0.10
+BAR, BETTER = 0.10, 0.005
 HEADS, BATCH = 5, 50
 """The paper takes the best 5 or 10 heads of each kind."""
 MORE, LESS = (0.0, 1.0, 3.0), (0.0, 1.0, 2.0)
@@ -83,7 +83,7 @@ def steered(lm: Any, wanted: str, seed: int, sizes: Sequence[int], factors: Any)
 @claim(
     352,
     "JUICE takes the model to the document's answer or to that of its weights, whichever is wanted, at least 10 points "
-    "more often than it goes by itself, and no less often than the same heads in a single run",
+    "more often than it goes by itself, and more often than the same heads in a single run",
     uses=("saccade.evaluation", "saccade.heads", "saccade.tasks", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
@@ -91,8 +91,8 @@ def run(quick: bool, seed: int) -> Result:
 
     The single run has factors of its own, chosen from the same grid on the same examples.
     """
-    sizes = (4, 16, 60) if quick else (8, 60, 300)
-    factors = ((3.0,), (1.0,)) if quick else ((1.0, 3.0, 10.0), (1.0, 2.0))
+    sizes = (4, 16, 60) if quick else (8, 40, 240)
+    factors = ((3.0,), (1.0,)) if quick else ((1.0, 3.0), (1.0, 2.0))
     with sc.attach(*zoo.load("reader")) as lm:
         both = {wanted: steered(lm, wanted, seed, sizes, factors) for wanted in ("context", "memory")}
     plain, single, double = (np.mean([found[0][way] for found in both.values()], axis=0) for way in range(3))
@@ -100,7 +100,7 @@ def run(quick: bool, seed: int) -> Result:
         Comparison(
             "wanted source followed, both directions: as it is against JUICE", np.stack([plain, double], 1), BAR
         ),
-        (Comparison("wanted source followed: a single run against JUICE", np.stack([single, double], 1), 0.0),),
+        (Comparison("wanted source followed: a single run against JUICE", np.stack([single, double], 1), BETTER),),
         {
             wanted: {**details, "accuracy as it is, one run, two runs": [float(units.mean()) for units in found]}
             for wanted, (found, details) in both.items()

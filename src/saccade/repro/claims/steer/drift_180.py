@@ -60,8 +60,8 @@ def slowed(units: Units) -> tuple[float, float, float]:
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a dialogue. The exponent is chosen on other dialogues."""
-    choosing, measuring = (6, 20) if quick else (24, 120)
-    exponents = (0.7, 0.5) if quick else (0.85, 0.7, 0.5, 0.3)
+    choosing, measuring = (6, 20) if quick else (20, 240)
+    exponents = (0.5, 0.3) if quick else (0.5, 0.3, 0.15)
     with sc.attach(*zoo.load("reader")) as lm:
         held = dialogues(lm, LATE, 10_000 + seed, choosing)
         tried = {k: float(graded(held, steered(lm, held, k)).mean()) for k in exponents}

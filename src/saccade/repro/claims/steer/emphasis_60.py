@@ -37,7 +37,7 @@ def followed(lm: Any, prepared: Prepared, at: Any, alpha: float) -> Units:
     60,
     "emphasis of the user's request on profiled heads, among injected other instructions, has it followed at least 10 "
     "points more often; more than on all heads and than on as many random ones",
-    uses=("saccade.evaluation", "saccade.heads", "saccade.tasks", "zoo:reader"),
+    uses=("saccade.evaluation.replies", "saccade.heads", "saccade.tasks", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is an example. Heads are profiled, and their number and alpha chosen, on others.

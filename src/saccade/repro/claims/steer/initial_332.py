@@ -38,7 +38,7 @@ def tuned(lm: Any, prepared: Prepared, method: ZeroTuning) -> Units:
     332,
     "scaling the attention on the initial token, in the heads and by the factor that tuning on other data chose, gives "
     "the right class more often",
-    uses=("saccade.evaluation", "saccade.heads", "saccade.tasks", "zoo:reader"),
+    uses=("saccade.evaluation.replies", "saccade.heads", "saccade.tasks", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is an example. Heads and gamma come from the likelihood on other examples."""
