@@ -60,7 +60,7 @@ def run(quick: bool, seed: int) -> Result:
 
     The temperature and the bias of each place come from other questions.
     """
-    count, tuning, calibration = (8, 3, 1) if quick else (60, 12, 3)
+    count, tuning, calibration = (30, 2, 1) if quick else (60, 12, 3)
     with sc.attach(*zoo.load("reader")) as lm:
         method = FoundInTheMiddle(DUMMY)
         others = [each.passages() for each in questions(calibration, DOCUMENTS, 19_300 + seed)]
