@@ -174,7 +174,8 @@ class Probe(torch.nn.Module):
     def _scores(self, whole: Tensor, sample: Tensor, start: Tensor, allowed: Tensor) -> Tensor:
         free = allowed[sample].clone()
         free[torch.arange(len(start)), start] = False
-        return self(whole)[sample, start].masked_fill(~free, -torch.inf)
+        scores: Tensor = self(whole)[sample, start].masked_fill(~free, -torch.inf)
+        return scores
 
 
 def token_pairs(pairs: Mapping[int, Pairs] | Sequence[Pairs], words: Tensor) -> list[list[tuple[int, int]]]:

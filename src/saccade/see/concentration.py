@@ -98,7 +98,8 @@ def spectral_gap(weights: Tensor) -> Tensor:
         (tensor(1.), tensor(0.))
     """
     sizes = torch.linalg.eigvals(weights.double()).abs().sort(dim=-1, descending=True).values
-    return (1 - sizes[..., 1]).float()
+    gap: Tensor = (1 - sizes[..., 1]).float()
+    return gap
 
 
 def reference_frame(states: Tensor, sink: int = 0) -> dict[str, float]:

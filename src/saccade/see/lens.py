@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from saccade.core.edits import Mask, Outside, ScaleValues
 from saccade.core.errors import HostError, MeasureError
+from saccade.core.sites import HeadMap
 from saccade.core.spans import Spans
 
 from .trace import Token, Trace, run, trace
@@ -182,7 +183,8 @@ class Lens:
         v = step.operator.call.v.float()
         v = v.repeat_interleave(heads // v.shape[1], 1)
         row = step.transposed(self.where[:, None]).float()
-        return row * torch.einsum("bhkd,bhd->bhk", v, towards)
+        found: Tensor = row * torch.einsum("bhkd,bhd->bhk", v, towards)
+        return found
 
     def token_logits(self, layer: int, tokens: Tensor) -> Tensor:
         """Token Lens: the layer's attention update from some tokens alone, in the vocabulary: ``[B, V]``.
@@ -243,7 +245,7 @@ def knock_out(
     Source: the attention knock-out of paper 101.
     """
     name = "knocked out"
-    at = None if layers is None else dict.fromkeys(layers)
+    at: HeadMap | None = None if layers is None else dict.fromkeys(layers)
     with lm.steer(Mask(name, at=at, queries=rows), spans={lm.main: Spans({name: tokens})}):
         return run(lm, prompt, **inputs)
 

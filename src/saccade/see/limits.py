@@ -58,4 +58,5 @@ def sensitivity(weights: Tensor, temperature: float = 1.0) -> Tensor:
         5.0
     """
     jacobian = torch.diag_embed(weights) - weights[..., :, None] * weights[..., None, :]
-    return torch.linalg.eigvalsh(jacobian)[..., -1] / temperature
+    norm: Tensor = torch.linalg.eigvalsh(jacobian)[..., -1] / temperature
+    return norm

@@ -56,9 +56,8 @@ def relation_score(mapping: Tensor, wanted: Sequence[int] | Tensor, top: int = 1
 @torch.no_grad()
 def vocabulary(lm: Host) -> tuple[Tensor, Tensor]:
     """Embeddings at unit RMS, and the unembedding times the final norm's gain, both ``[V, dim]``."""
-    ids = torch.zeros(1, 1, dtype=torch.long, device=lm.model.device)  # type: ignore[arg-type]
-    found = readout(lm, input_ids=ids)
     table = lm.model.get_input_embeddings().weight.detach().float()  # type: ignore[operator]
+    found = readout(lm, input_ids=torch.zeros(1, 1, dtype=torch.long, device=table.device))
     rms = table.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
     return table / rms, found.unembedding * found.gain
 

@@ -96,7 +96,8 @@ class ValueWeighted:
         total = v.new_zeros(v.shape[0], v.shape[2], writer.weight.shape[-1])
         for head in range(v.shape[1]):
             total += (row[:, head, :, None] * v[:, head]) @ writer.weight[head]
-        return total.norm(dim=-1)
+        size: Tensor = total.norm(dim=-1)
+        return size
 
 
 @torch.no_grad()

@@ -26,7 +26,8 @@ def encoder() -> Any:
 def pool(made: Any) -> Tensor:
     """Weights ``[B, N]`` by which the encoder averages the states of the tokens."""
     real = made.attention_mask.float()
-    return real / real.sum(-1, keepdim=True)
+    weights: Tensor = real / real.sum(-1, keepdim=True)
+    return weights
 
 
 @torch.no_grad()

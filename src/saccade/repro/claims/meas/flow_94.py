@@ -19,7 +19,7 @@ from .english import prompt, sentences
 from .facts import first_token, reader
 
 BAR = 0.05
-METHODS = {"raw": RawAttention(), "rollout": Rollout(), "flow": Flow()}
+METHODS: dict[str, Any] = {"raw": RawAttention(), "rollout": Rollout(), "flow": Flow()}
 
 
 @claim(

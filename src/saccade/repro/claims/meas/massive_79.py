@@ -88,7 +88,8 @@ def attention_to(lm: Any, made: Any, token: int) -> Tensor:
         lm(made)
     real = made.attention_mask.float()
     mass = seen["mass"].stack()[LAYER:, ..., 0].mean((0, 2))
-    return (mass * real).sum(-1) / real.sum(-1)
+    mean: Tensor = (mass * real).sum(-1) / real.sum(-1)
+    return mean
 
 
 @torch.no_grad()
