@@ -102,7 +102,7 @@ def load(name: str, device: str = "cpu", dtype: str = "float32") -> Loaded:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
         model = pretrained(auto, path, config, kind).eval().to(where)
     host = sc.attach(model, tokenizer)
-    return Loaded(name, host, auto is not transformers.AutoModel and model.can_generate())  # type: ignore[arg-type]
+    return Loaded(name, host, auto is not transformers.AutoModel and model.can_generate())
 
 
 def pretrained(cls: Any, path: str, config: Any, dtype: Any) -> Any:
@@ -128,7 +128,8 @@ def outline(name: str) -> Host:
 
     with loading(name), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(path)
-        return sc.attach(_auto(config).from_config(config))
+        host: Host = sc.attach(_auto(config).from_config(config))
+    return host
 
 
 @contextmanager

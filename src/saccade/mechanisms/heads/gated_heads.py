@@ -46,7 +46,8 @@ class GatedHeads(Layer):
         q, k, v = self.project(x, context, view)
         if state is not None:
             k, v, view = state.extend("k", k), state.extend("v", v), view.extended(state)
-        return self.finish(fused(*upcast(q, k, v), view).to(x.dtype), gates)
+        q, k, v = upcast(q, k, v)
+        return self.finish(fused(q, k, v, view).to(x.dtype), gates)
 
     def finish(self, heads: Tensor, gates: Tensor) -> Tensor:
         """Weigh the heads [B,H,N,D], merge, project."""

@@ -92,7 +92,8 @@ class WeightedGroups(Layer):
         q, k, v = self.project(x, context, view)
         if state is not None:
             k, v, view = state.extend("k", k), state.extend("v", v), view.extended(state)
-        y: Tensor = self.out(merge_heads(fused(*upcast(q, k, v), view).to(x.dtype)))
+        q, k, v = upcast(q, k, v)
+        y: Tensor = self.out(merge_heads(fused(q, k, v, view).to(x.dtype)))
         return y
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from saccade.repro.result import Comparison, Result
 from .reading import batches, questions, right
 
 DOCUMENTS, ROUNDS = 26, 2
-BAR, BEYOND = 0.2, 0.0
+BAR, BEYOND, BEYOND_QUICK = 0.2, 0.1, -0.1
 
 
 @claim(
@@ -23,7 +23,11 @@ BAR, BEYOND = 0.2, 0.0
     uses=("saccade.order", "saccade.repro.claims.order.reading", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
-    """On the model `reader`; a unit is a question."""
+    """On the model `reader`; a unit is a question.
+
+    Rounds and the number of documents were settled on with seed 0, where one round did not clear the bar against a
+    random order; what is published was measured with seeds 1 and 2.
+    """
     count = 20 if quick else 120
     rng = np.random.default_rng(seed)
     asked = questions(count, DOCUMENTS, 9_700 + seed)
@@ -34,6 +38,10 @@ def run(quick: bool, seed: int) -> Result:
         shuffled = right(lm, asked, batch, [rng.permutation(DOCUMENTS).tolist() for _ in asked])
     return Result(
         Comparison("accuracy, answer in the first half: as given, sorted", np.stack([given, sorted_], 1), BAR),
-        (Comparison("accuracy: random order, sorted", np.stack([shuffled, sorted_], 1), BEYOND),),
+        (
+            Comparison(
+                "accuracy: random order, sorted", np.stack([shuffled, sorted_], 1), BEYOND_QUICK if quick else BEYOND
+            ),
+        ),
         {"documents": DOCUMENTS, "rounds": ROUNDS},
     )

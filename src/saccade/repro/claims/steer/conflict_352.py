@@ -68,7 +68,7 @@ def steered(lm: Any, wanted: str, seed: int, sizes: Sequence[int], factors: Any)
     grid = [JUICE(up, down, more, less) for more in MORE for less in LESS if (more and len(up)) or (less and len(down))]
     held, fresh = conflict(lm, wanted, 20_000 + seed, choosing), conflict(lm, wanted, 30_000 + seed, measuring)
     one, two = (
-        max(grid, key=lambda juice, way=way: float(way(lm, held, juice).mean()))  # type: ignore[misc]
+        max(grid, key=lambda juice, way=way: float(way(lm, held, juice).mean()))
         for way in (once, twice)
     )
     details = {
