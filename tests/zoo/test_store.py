@@ -29,7 +29,7 @@ def card(name):
 
 
 def test_what_is_shipped():
-    assert SHIPPED == ("copier", "reader", "reader-base")
+    assert SHIPPED == ("coder", "copier", "reader", "reader-base")
 
 
 def test_the_docs_show_the_cards():
@@ -44,7 +44,7 @@ def test_cards_say_what_was_measured(name):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(zoo.ZooError, match=r"no model is named 'giant'; there are copier"):
+    with pytest.raises(zoo.ZooError, match=r"no model is named 'giant'; there are coder, copier"):
         zoo.path("giant")
 
 
@@ -109,7 +109,6 @@ def test_copier_does_on_a_fresh_seed_what_its_card_says():
     assert other == pytest.approx(stated["loss on other symbols (nats)"], abs=0.1)
 
 
-@pytest.mark.skipif("coder" not in SHIPPED, reason="the coder is not shipped yet")
 def test_coder_does_on_fresh_windows_what_its_card_says():
     """Held-out files of the running Python, whichever it is: the allowance is four standard errors over windows."""
     model, tokenizer = zoo.load("coder")
