@@ -15,7 +15,7 @@ from saccade import tasks, zoo
 from saccade.viewer import capture, page
 
 OUT = Path(__file__).parents[1] / "docs" / "img"
-STRENGTH, SIZE = 8.0, "1240,900"
+STRENGTH, SIZE = 8.0, "1240,1440"
 
 
 def shoot(html: str, name: str) -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     example = tasks.get("world/instructions", difficulty=2, seed=5).example(0)
     with sc.attach(model, tokenizer) as lm:
         prompt = lm.prompt(list(example.messages), spans=example.selectors("rule", "gold"))
-        plain = capture(lm, prompt, name="reader")
+        plain = capture(lm, prompt, name="reader", space=True, rollout=True)
         with lm.steer(sc.Scale("rule", STRENGTH)):
             steered = capture(lm, prompt, name=f"reader with the rule scaled by {STRENGTH:g}")
     shoot(page(plain), "viewer.png")

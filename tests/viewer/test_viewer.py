@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import saccade as sc
 from saccade import viewer, zoo
-from saccade.viewer.capture import ViewError, blocks, capture, rows_of, sizes
+from saccade.viewer import ViewError
+from saccade.viewer.capture import blocks, capture, rows_of, sizes
+from saccade.viewer.flow import rollout_of
 from saccade.viewer.page import module
 from saccade.viewer.selection import Selection
+from saccade.viewer.space import POINTS, project, qk_of
 
 SOURCES = Path(__file__).parents[2] / "viewer" / "src"
 TEXT = "<s> [[rule|answer in capitals]] . document 1 : the capital of Norvia is Teslo . what is the capital of Norvia ?"
@@ -64,6 +68,85 @@ def test_rows_on_demand_are_exact(lm, prompt, dense):
         rows_of(lm, prompt, "text.3.self", [999])
 
 
+def test_the_plane_of_queries_and_keys_is_that_of_their_principal_components():
+    q, k = torch.randn(2, 3, 40, 16).double() * torch.linspace(3, 0.2, 16).double()
+    q, k = q + 5, 7 * k - 2
+    found = project(q, k)
+    for head in range(3):
+        a, b = ((x[head] - x[head].mean(0)).numpy() for x in (q, k))
+        c = np.sqrt(np.linalg.norm(b) / np.linalg.norm(a))
+        _, values, axes = np.linalg.svd(np.concatenate([a * c, b / c]), full_matrices=False)
+        np.testing.assert_allclose(found.share[head], (values[:2] ** 2).sum() / (values**2).sum(), atol=1e-4)
+        wanted = np.stack([a * c, b / c]) @ axes[:2].T
+        points = found.points[head] / 65535 * 2 - 1
+        signs = np.sign((points * wanted).sum((0, 1)))
+        np.testing.assert_allclose(points, wanted * signs / np.abs(wanted).max(), atol=2e-4)
+
+
+def test_planes_are_of_the_queries_and_keys_of_each_head(lm, prompt):
+    model, _ = zoo.load("reader")
+    seen = {}
+
+    def keep(module, query, key, value, mask, **rest):
+        seen[module.layer_idx] = query[0], key[0].repeat_interleave(query.shape[1] // key.shape[1], 0)
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, enable_gqa=True
+        ).transpose(1, 2), None
+
+    ALL_ATTENTION_FUNCTIONS["kept_for_a_test"] = keep
+    model.set_attn_implementation("kept_for_a_test")
+    with torch.no_grad():
+        model(prompt.input_ids)
+    (found,) = qk_of(lm, prompt, "text.2.self")
+    wanted = project(*seen[2])
+    near = np.abs(found.points.astype(int) - wanted.points.astype(int)).max((1, 2, 3))
+    assert (near <= 20).all(), near
+    assert found.points.shape == (8, 2, len(prompt.tokens[0]), 2)
+
+
+def test_a_plane_shows_so_many_points():
+    found = project(*torch.randn(2, 1, 3 * POINTS, 4))
+    assert found.points.shape == (1, 2, POINTS, 2)
+    assert len(found.tobytes()) == 8 * POINTS + 4
+
+
+def test_a_page_may_hold_planes_and_rollout(lm, prompt, dense):
+    found = capture(lm, prompt, space=True, rollout=True)
+    again = viewer.unpack(viewer.pack(found))
+    for name in ("space", "share", "rollout"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert found.space.shape[:2] == found.share.shape == dense.shape[:2]
+    chain = np.eye(dense.shape[-1])
+    for layer in dense:
+        chain = (0.5 * layer.mean(0) + 0.5 * np.eye(len(chain))) @ chain
+    np.testing.assert_allclose(found.rollout, chain[-1], atol=1e-5)
+    np.testing.assert_allclose(rollout_of(lm, prompt, 5), chain[5], atol=1e-5)
+    assert len(viewer.pack(capture(lm, prompt, space=True, limit=60_000))) <= 60_000 + 4096
+    with pytest.raises(ViewError, match="leave out space=True"):
+        capture(lm, prompt, space=True, limit=9_000)
+
+
+def test_heads_beside_labels(lm, prompt, dense):
+    tokens = prompt.tokens[0]
+    labels = ["" if token == "." else "long" if len(token) > 4 else "short" for token in tokens]
+    found = capture(lm, prompt, labels=labels)
+    places = [i for i, label in enumerate(labels) if label == "long"]
+    np.testing.assert_allclose(found.measures["label long"], dense[..., places].sum(-1).mean(-1), atol=1e-5)
+    rows = [i for i, label in enumerate(labels) if label]
+    own = np.array([[a == b for b in labels] for a in labels])
+    np.testing.assert_allclose(found.measures["same label"], (dense * own).sum(-1)[..., rows].mean(-1), atol=1e-5)
+    plain = capture(lm, prompt)
+    np.testing.assert_allclose(found.measures["mass.rule"], plain.measures["mass.rule"], atol=1e-6)
+    assert found.spans == plain.spans
+    assert set(found.measures) - set(plain.measures) == {"label long", "label short", "same label"}
+    with lm.steer(sc.Scale("rule", 8.0)):
+        assert (capture(lm, prompt, labels=labels).measures["mass.rule"] > found.measures["mass.rule"]).all()
+    with pytest.raises(ViewError, match=rf"each of the {len(tokens)} tokens.*found 1"):
+        capture(lm, prompt, labels=["a"])
+    with pytest.raises(ViewError, match="no token has a label"):
+        capture(lm, prompt, labels=[""] * len(tokens))
+
+
 def test_an_edit_shows(lm, prompt):
     before = capture(lm, prompt)
     with lm.steer(sc.Scale("rule", 8.0)):
@@ -82,6 +165,7 @@ def test_packing_loses_nothing(lm, prompt):
     )
     for name in ("pooled", "scale", "received", "indices", "weights"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert again.space is again.share is again.rollout is None
     for name, value in found.measures.items():
         np.testing.assert_array_equal(again.measures[name], value)
     with pytest.raises(ViewError, match="no capture"):
@@ -156,11 +240,18 @@ def test_the_notebook_view_answers_rows_and_gives_back_edits(lm, prompt, dense):
     assert len(shown.captures) == 2
     sent = []
     shown.send = lambda content, buffers: sent.append((content, buffers))
-    shown._answer(None, {"id": 1, "capture": 0, "site": "text.2.self", "query": 9}, [])
-    shown._answer(None, {"id": 2, "capture": 1, "site": "text.2.self", "query": 9}, [])
+    shown._answer(None, {"id": 1, "what": "rows", "capture": 0, "site": "text.2.self", "query": 9}, [])
+    shown._answer(None, {"id": 2, "what": "rows", "capture": 1, "site": "text.2.self", "query": 9}, [])
     before, after = (np.frombuffer(buffers[0], np.float32).reshape(8, -1) for _, buffers in sent)
     np.testing.assert_allclose(before, dense[2][:, 9], atol=1e-6)
     assert (after[:, 1:4].sum(-1) > before[:, 1:4].sum(-1)).all()
+    shown._answer(None, {"id": 3, "what": "space", "capture": 0, "site": "text.2.self"}, [])
+    assert sent[-1][1][0] == qk_of(lm, prompt, "text.2.self")[0].tobytes()
+    shown._answer(None, {"id": 4, "what": "rollout", "capture": 1, "query": 9}, [])
+    with lm.steer(sc.Scale("rule", 8.0)):
+        assert sent[-1][1][0] == rollout_of(lm, prompt, 9).tobytes()
+    shown._answer(None, {"id": 5, "what": "rollout", "capture": 0, "query": 999}, [])
+    assert sent[-1] == ({"id": 5, "error": f"rows are numbered 0 to {dense.shape[-1] - 1}; found [999]."}, [])
     shown.selection = {"tokens": [1, 2, 3], "heads": [], "action": "scale", "strength": 4}
     with lm.steer(*shown.edits(), spans=shown.spans()) as effect:
         lm(prompt)
@@ -183,6 +274,10 @@ def test_the_server_sees_and_steers(client, lm, prompt, dense):
     assert found.tokens == tuple(prompt.tokens[0])
     row = client.post("/rows", json={"text": TEXT, "site": "text.1.self", "query": 4}).content
     np.testing.assert_allclose(np.frombuffer(row, "<f4").reshape(8, -1), dense[1][:, 4], atol=1e-6)
+    plane = client.post("/space", json={"text": TEXT, "site": "text.1.self"}).content
+    assert plane == qk_of(lm, prompt, "text.1.self")[0].tobytes()
+    flow = client.post("/rollout", json={"text": TEXT, "query": 4}).content
+    np.testing.assert_array_equal(np.frombuffer(flow, "<f4"), rollout_of(lm, prompt, 4))
     picked = {"tokens": found.spans["rule"], "heads": [], "action": "scale", "strength": 6}
     reply = client.post("/text", json={"text": TEXT, "selection": picked, "new_tokens": 3}).json()
     assert reply["mass"]["after"] > reply["mass"]["before"]
@@ -197,6 +292,8 @@ def test_the_server_sees_and_steers(client, lm, prompt, dense):
         ("/text", {"text": "a", "selection": {}, "new_tokens": 3}, "tokens, heads, action"),
         ("/text", {"text": "a", "new_tokens": 9}, "up to 8 new tokens"),
         ("/rows", {"text": "a", "site": "text.9.self", "query": 0}, "no site"),
+        ("/space", {"text": "a", "site": "text.9.self"}, "no site"),
+        ("/rollout", {"text": "a", "query": 99}, "found [99]"),
     ],
 )
 def test_what_the_server_refuses_it_says(client, path, body, says):

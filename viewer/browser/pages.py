@@ -1,4 +1,7 @@
-"""Writes browser/page.html: two sites of two heads over eight tokens, where head 1 of site 0 reads the token before."""
+"""Writes browser/page.html: two sites of two heads over eight tokens, where head 1 of site 0 reads the token before.
+
+Its queries stand in a row on the left half of their plane, its keys on the right; rollout is a half, a quarter ...
+"""
 
 from pathlib import Path
 
@@ -20,17 +23,26 @@ def made() -> Capture:
     maps[0, 1, rows, np.maximum(rows - 1, 0)] = 1
     keys = np.argsort(-maps, -1, kind="stable")[..., :LINKS]
     weights = np.take_along_axis(maps, keys, -1)
+    plane = np.full((2, 2, 2, N, 2), 32768)
+    plane[0, 1, 0, :, 0] = 4000 * rows
+    plane[0, 1, 1, :, 0] = 65535 - 4000 * rows
     return Capture(
         "planted",
         tuple(f"word{i}" for i in range(N)),
         {"rule": [1, 2]},
         (("text.0.self", 0), ("text.1.self", 1)),
-        {"largest weight": maps.max(-1).mean(-1).astype(np.float32)},
+        {
+            "largest weight": maps.max(-1).mean(-1).astype(np.float32),
+            "same label": np.array([[0.1, 0.2], [0.9, 0.3]], np.float32),
+        },
         np.rint(maps * 255).astype(np.uint8),
         np.ones((2, 2), np.float32),
         np.rint(maps.mean(-2) * 65535).astype(np.uint16),
         keys.astype(np.uint16),
         np.rint(weights * 65535).astype(np.uint16),
+        plane.astype(np.uint16),
+        np.full((2, 2), 0.5, np.float32),
+        (0.5 ** (rows[::-1] + 1)).astype(np.float32),
     )
 
 

@@ -1,9 +1,9 @@
-/** The page in a real Chromium: pixels and DOM. The page is made by test/pages.py; see the Makefile. */
+/** The page in a real Chromium: pixels and DOM. The page is made by browser/pages.py; see the Makefile. */
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 const PAGE = resolve("browser/page.html");
@@ -12,6 +12,8 @@ const run = CHROMIUM && existsSync(PAGE) ? test : test.skip;
 let browser: Browser;
 let page: Page;
 const errors: string[] = [];
+const PATIENCE = { timeout: 20_000 };
+vi.setConfig({ testTimeout: 60_000 });
 
 beforeAll(async () => {
   if (!CHROMIUM || !existsSync(PAGE)) return;
@@ -44,7 +46,7 @@ run("the hottest cell has the highest value and the darkest pixels", async () =>
 
 run("the map's pixels are the planted pattern", async () => {
   await page.locator('[data-site="0"][data-head="1"]').click();
-  const dark = await page.locator("canvas").evaluate((canvas) => {
+  const dark = await page.locator('[aria-label="head"] canvas').evaluate((canvas) => {
     const { width, height } = canvas as HTMLCanvasElement;
     const { data } = (canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, width, height);
     const found: [number, number][] = [];
@@ -59,7 +61,7 @@ run("hovering a token shows its exact weight", async () => {
   await page.locator('[data-token="4"]').click();
   expect(await weight(3)).toBeCloseTo(1, 4);
   await page.locator('[data-token="3"]').hover();
-  await expect.poll(() => page.locator('[aria-label="tokens"] .said').innerText()).toMatch(/^token 3 \(.*\): 1$/);
+  await expect.poll(() => page.locator('[aria-label="tokens"] .said').innerText(), PATIENCE).toMatch(/^token 3 \(.*\): 1$/);
 });
 
 run("the keyboard moves the pin", async () => {
@@ -72,4 +74,46 @@ run("an edit made by mouse is told", async () => {
   await page.locator('[data-token="2"]').click({ modifiers: ["Shift"] });
   await page.locator('[data-site="0"][data-head="1"]').click({ modifiers: ["Shift"] });
   expect(await page.locator('[aria-label="edit"] .said').innerText()).toMatch(/times 2.00 in text.0.self head 1$/);
+});
+
+run("the plane's pixels are the planted points, and hovering names them", async () => {
+  await page.locator('[data-site="0"][data-head="1"]').click();
+  const canvas = page.locator("canvas.space");
+  await canvas.scrollIntoViewIfNeeded();
+  const rows = await canvas.evaluate((each) => {
+    const { width, height } = each as HTMLCanvasElement;
+    const { data } = (each as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, width, height);
+    return Array.from({ length: width * height }, (_, i) => i).filter((i) => data[4 * i + 3] > 0).map((i) => Math.floor(i / width));
+  });
+  expect(rows.length).toBeGreaterThan(16 * 40);
+  expect(Math.max(...rows.map((row) => Math.abs(row - 210)))).toBeLessThan(8);
+  const box = (await canvas.boundingBox())!;
+  const said = page.locator('[aria-label="query-key space"] .said');
+  const over = async (value: number): Promise<void> => page.mouse.move(box.x + ((12 + (value / 65535) * 396) / 420) * box.width, box.y + box.height / 2);
+  await over(4000 * 3);
+  await expect.poll(() => said.innerText(), PATIENCE).toBe("query of token 3 (word3)");
+  await over(65535 - 4000 * 5);
+  await expect.poll(() => said.innerText(), PATIENCE).toBe("key of token 5 (word5)");
+  await canvas.press("ArrowDown");
+  await canvas.press("Enter");
+  expect(await page.locator(".token.pinned").count()).toBe(1);
+});
+
+run("points can be coloured by span", async () => {
+  await page.locator('[aria-label="colour points by"]').selectOption("span");
+  const canvas = page.locator("canvas.space");
+  const at = (value: number): Promise<number[]> =>
+    canvas.evaluate((each, x) => [...(each as HTMLCanvasElement).getContext("2d")!.getImageData(x, 210, 1, 1).data.slice(0, 3)], Math.round(12 + (value / 65535) * 396));
+  expect(await at(4000 * 2)).toEqual([0, 114, 178]);
+  expect(await at(4000 * 6)).toEqual([153, 153, 153]);
+});
+
+run("rollout is that of the last token", async () => {
+  await page.locator('[aria-label="colour by"]').selectOption("rollout");
+  for (const token of [7, 6, 0]) expect(await weight(token)).toBeCloseTo(0.5 ** (8 - token), 6);
+});
+
+run("heads by a labelling: the planted one is the darkest", async () => {
+  await page.locator('[aria-label="measure"]').selectOption("same label");
+  expect(await page.locator('[data-site="1"][data-head="0"]').evaluate((each) => getComputedStyle(each).backgroundColor)).toBe("rgb(8, 48, 107)");
 });

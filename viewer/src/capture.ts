@@ -1,5 +1,7 @@
 /** A capture as `saccade.viewer.pack` writes it: a JSON header, then little-endian arrays. */
 
+import type { Plane } from "./space";
+
 export type Numbers = Uint8Array | Uint16Array | Uint32Array | Float32Array;
 
 export interface Tensor {
@@ -118,6 +120,20 @@ export class Capture {
     for (let query = 0; query < weights.length; query++)
       for (const [at, weight] of this.kept(site, head, query)) if (at === key) weights[query] = weight;
     return { weights, exact: false };
+  }
+
+  /** Queries and keys of a head in a plane, where the capture holds them. */
+  plane(site: number, head: number): Plane | undefined {
+    const { space, share } = this.arrays;
+    if (!space) return undefined;
+    const size = 4 * space.shape[3];
+    const at = site * this.heads + head;
+    return { points: space.data.subarray(at * size, (at + 1) * size) as Uint16Array, share: share.data[at] };
+  }
+
+  /** Shares of the tokens in the last one after all layers, where the capture holds them. */
+  get rollout(): Float32Array | undefined {
+    return this.arrays.rollout?.data as Float32Array | undefined;
   }
 
   private *kept(site: number, head: number, query: number): Generator<[number, number]> {

@@ -8,6 +8,7 @@ import { headView } from "./head";
 import { live } from "./live";
 import { modelView } from "./model";
 import { type Host, State } from "./state";
+import { spaceView } from "./space";
 import { STYLE } from "./style";
 import { tokensView } from "./tokens";
 
@@ -51,6 +52,7 @@ export function mount(element: HTMLElement, host: Host): State {
     make("div", { class: "bar" }, theme, ...save),
     make("div", { class: "panes" }, modelView(state), headView(state)),
     tokensView(state),
+    ...(host.space || captures.every((each) => each.plane(0, 0)) ? [spaceView(state)] : []),
     editView(state),
   );
   element.replaceChildren(root);
@@ -75,21 +77,27 @@ interface Model {
   send(content: unknown): void;
 }
 
-/** The anywidget: captures come as bytes, rows by message, the selection goes back as a trait. */
+/** The anywidget: captures come as bytes, what is asked for by message, the selection goes back as a trait. */
 function render({ model, el }: { model: Model; el: HTMLElement }): void {
-  const waiting = new Map<number, (rows: Float32Array) => void>();
+  const waiting = new Map<number, { resolve: (found: ArrayBuffer) => void; reject: (error: Error) => void }>();
   let asked = 0;
   model.on("msg:custom", (content, buffers) => {
-    const { id } = content as { id: number };
-    const bytes = (buffers as DataView[])[0];
-    waiting.get(id)?.(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)));
+    const { id, error } = content as { id: number; error?: string };
+    if (error) waiting.get(id)?.reject(new Error(error));
+    else {
+      const bytes = (buffers as DataView[])[0];
+      waiting.get(id)?.resolve(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
+    }
     waiting.delete(id);
   });
-  const rows = (capture: number, site: string, query: number): Promise<Float32Array> =>
-    new Promise((resolve) => {
-      waiting.set(++asked, resolve);
-      model.send({ id: asked, capture, site, query });
+  const ask = (what: string, wanted: Record<string, unknown>): Promise<ArrayBuffer> =>
+    new Promise((resolve, reject) => {
+      waiting.set(++asked, { resolve, reject });
+      model.send({ id: asked, what, ...wanted });
     });
+  const rows = async (capture: number, site: string, query: number): Promise<Float32Array> => new Float32Array(await ask("rows", { capture, site, query }));
+  const space = (capture: number, site: string): Promise<ArrayBuffer> => ask("space", { capture, site });
+  const rollout = async (capture: number, query: number): Promise<Float32Array> => new Float32Array(await ask("rollout", { capture, query }));
   const select = (selection: unknown): void => {
     model.set("selection", selection);
     model.save_changes();
@@ -98,7 +106,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): void {
     const captures = (model.get("captures") as DataView[]).map(
       (bytes) => new Capture(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
     );
-    mount(el, { captures, rows, select });
+    mount(el, { captures, rows, space, rollout, select });
   };
   model.on("change:captures", show);
   show();

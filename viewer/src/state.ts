@@ -2,7 +2,7 @@
 
 import type { Capture } from "./capture";
 
-export type Mode = "reads" | "read by" | "received";
+export type Mode = "reads" | "read by" | "received" | "rollout";
 
 export interface Look {
   measure: string;
@@ -29,6 +29,8 @@ export interface Selection {
 export interface Host {
   captures: Capture[];
   rows?: (capture: number, site: string, query: number) => Promise<Float32Array>;
+  space?: (capture: number, site: string) => Promise<ArrayBuffer>;
+  rollout?: (capture: number, query: number) => Promise<Float32Array>;
   select?: (selection: Selection) => void;
 }
 

@@ -14,6 +14,8 @@ font:14px/1.45 system-ui,sans-serif;padding:12px}
 .saccade .cell{flex:0 0 auto;width:16px;height:16px;box-sizing:border-box;border:1px solid var(--paper);cursor:pointer}
 .saccade .cell.here{border:2px solid var(--mark)}.saccade .cell.picked{outline:2px dashed var(--mark);outline-offset:-3px}
 .saccade canvas{image-rendering:pixelated;border:1px solid var(--line);max-width:100%;cursor:crosshair}
+.saccade canvas.space{image-rendering:auto;display:block}.saccade summary{font-size:15px;font-weight:bold;margin:14px 0 4px;cursor:pointer}
+.saccade .swatch{display:inline-block;width:10px;height:10px;border:1px solid var(--line)}
 .saccade .legend{display:flex;align-items:center;gap:6px;font-size:11px}
 .saccade .strip{display:inline-block;width:120px;height:10px;border:1px solid var(--line)}
 .saccade .text{line-height:1.9;max-height:360px;overflow:auto}

@@ -1,4 +1,4 @@
-/** The tokens view: text coloured by what a token reads, by who reads it, or by what all rows read. */
+/** The tokens view: text coloured by what a token reads, by who reads it, by what all rows read, or by what flows into it. */
 
 import type { Row } from "./capture";
 import { ink, rgb, scaleOf } from "./colour";
@@ -7,15 +7,33 @@ import { legend } from "./legend";
 import type { Mode, State } from "./state";
 
 const MODES: Mode[] = ["reads", "read by", "received"];
+const FLOWS: Mode[] = [...MODES, "rollout"];
 const WINDOW = 512;
 
 export function tokensView(state: State): HTMLElement {
   const text = make("div", { class: "text", tabindex: "0", role: "listbox", "aria-label": "tokens" });
   const said = make("p", { class: "said", "aria-live": "polite" });
   const scale = make("div");
-  const bar = make("div", { class: "bar" }, choice("colour by", MODES, state.look.mode, (mode) => state.set({ mode: mode as Mode })));
+  const flows = state.host.rollout !== undefined || state.host.captures.every((each) => each.rollout);
+  const bar = make("div", { class: "bar" }, choice("colour by", flows ? FLOWS : MODES, state.look.mode, (mode) => state.set({ mode: mode as Mode })));
   const held = new Map<string, Float32Array>();
+  const pending = new Set<string>();
   let row: Row = { weights: new Float32Array(0), exact: false };
+
+  /** What was asked for, if it has come; asks for it once. */
+  const asked = (key: string, ask: () => Promise<Float32Array>): Float32Array | undefined => {
+    if (!held.has(key) && !pending.has(key)) {
+      pending.add(key);
+      ask().then(
+        (found) => {
+          held.set(key, found);
+          draw();
+        },
+        (error: Error) => (said.textContent = error.message),
+      );
+    }
+    return held.get(key);
+  };
 
   /** The row from the model where it can be asked, else the links of the capture. */
   const read = (): Row => {
@@ -23,15 +41,13 @@ export function tokensView(state: State): HTMLElement {
     const { capture } = state;
     if (mode === "received") return capture.received(site, head);
     if (mode === "read by") return capture.readBy(site, head, token);
-    const key = `${state.index}/${site}/${token}`;
-    const exact = held.get(key);
-    if (exact) return { weights: exact.subarray(head * capture.tokens.length, (head + 1) * capture.tokens.length), exact: true };
-    if (state.host.rows && !held.has(key)) {
-      void state.host.rows(state.index, capture.sites[site].name, token).then((rows) => {
-        held.set(key, rows);
-        draw();
-      });
+    const { rows, rollout } = state.host;
+    if (mode === "rollout") {
+      const weights = rollout ? asked(`rollout/${state.index}/${token}`, () => rollout(state.index, token)) : capture.rollout;
+      return { weights: weights ?? new Float32Array(capture.tokens.length), exact: weights !== undefined };
     }
+    const exact = rows && asked(`${state.index}/${site}/${token}`, () => rows(state.index, capture.sites[site].name, token));
+    if (exact) return { weights: exact.subarray(head * capture.tokens.length, (head + 1) * capture.tokens.length), exact: true };
     return capture.reads(site, head, token);
   };
 
@@ -96,6 +112,11 @@ export function tokensView(state: State): HTMLElement {
 
 function label(state: State, row: Row): string {
   const { mode, token } = state.look;
+  if (mode === "rollout") {
+    const last = state.capture.tokens.length - 1;
+    const into = state.host.rollout ? token : last;
+    return `share of each token in token ${into} (${visible(state.capture.tokens[into])}) after all layers, by attention alone (rollout${state.host.rollout ? "" : ", of the last token only"})`;
+  }
   const word = `token ${token} (${visible(state.capture.tokens[token])})`;
   if (mode === "received") return "mean weight that a token gets from all rows";
   const kept = row.exact ? "exact" : `the ${state.capture.links} largest of each row`;

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { Capture } from "../src/capture";
 import { colour, position, rgb, scaleOf } from "../src/colour";
 import { shown, visible } from "../src/dom";
+import { nearest, placed, planes } from "../src/space";
 import { packed } from "./packed";
 
 test("a capture is read from its bytes", () => {
@@ -56,4 +57,30 @@ test("lightness alone orders the sequential scales", () => {
 test("tokens and numbers can be read", () => {
   expect([visible("Ġthe"), visible("\n"), visible("")]).toEqual(["␣the", "⏎", "∅"]);
   expect([shown(0.12345), shown(0), shown(1234.5)]).toEqual(["0.123", "0", "1230"]);
+});
+
+test("planes and rollout are there if they were packed", () => {
+  const found = new Capture(packed(2, ["a", "b", "c"], true));
+  expect(found.plane(0, 1)!.share).toBe(0.75);
+  expect(Array.from(found.plane(0, 1)!.points.slice(0, 2))).toEqual([12000, 13000]);
+  expect(Array.from(found.rollout!)).toEqual([0.125, 0.25, 0.375]);
+  expect(new Capture(packed()).plane(0, 1)).toBeUndefined();
+  expect(new Capture(packed()).rollout).toBeUndefined();
+});
+
+test("a plane from the model is that of the capture", () => {
+  const buffer = new ArrayBuffer(2 * (24 + 4));
+  new Uint16Array(buffer, 0, 24).set(Array.from({ length: 24 }, (_, i) => i * 1000));
+  new Float32Array(buffer, 48).set([0.5, 0.75]);
+  const found = new Capture(packed(2, ["a", "b", "c"], true));
+  expect(planes(buffer, 2)).toEqual([found.plane(0, 0), found.plane(0, 1)]);
+});
+
+test("points: queries then keys, tokens evenly spaced, upwards", () => {
+  const points = placed({ points: Uint16Array.from([0, 0, 65535, 65535, 0, 65535, 65535, 0]), share: 1 }, 5);
+  expect(points.map(({ token, key }) => [token, key])).toEqual([[0, false], [2, false], [0, true], [2, true]]);
+  expect([points[0].x, points[0].y]).toEqual([points[2].x, points[3].y]);
+  expect(points[1].y).toBeLessThan(points[0].y);
+  expect(nearest(points, points[3].x + 3, points[3].y)).toBe(points[3]);
+  expect(nearest(points, 210, 210)).toBeUndefined();
 });

@@ -63,3 +63,50 @@ test("captures of other shapes cannot be compared", () => {
   const captures = [new Capture(packed()), new Capture(packed(3))];
   expect(() => mount(document.createElement("div"), { captures })).toThrow("1 × 2 and 1 × 3");
 });
+
+test("views that a page has no data for are left out", () => {
+  const { root } = shown();
+  expect(root.querySelector(".space")).toBeNull();
+  expect([...root.querySelectorAll('[aria-label="colour by"] option')].map((each) => each.textContent)).not.toContain("rollout");
+});
+
+test("a plane is asked for when it is opened, and the keyboard goes through its points", async () => {
+  const space = vi.fn(async () => new Uint16Array(28).buffer);
+  const { root, state } = shown({ space });
+  const open = root.querySelector<HTMLDetailsElement>("details")!;
+  expect(space).not.toHaveBeenCalled();
+  open.open = true;
+  open.dispatchEvent(new Event("toggle"));
+  expect(space).toHaveBeenCalledWith(0, "text.0.self");
+  const canvas = root.querySelector(".space")!;
+  await vi.waitFor(() => expect(canvas.getAttribute("aria-label")).toBe("queries and keys of text.0.self, head 0: 6 points"));
+  const press = (key: string): boolean => canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  press("ArrowLeft");
+  expect(open.querySelector(".said")!.textContent).toBe("query of token 1 (b)");
+  press("ArrowUp");
+  expect(open.querySelector(".said")!.textContent).toBe("key of token 1 (b)");
+  press("Enter");
+  expect(state.look.token).toBe(1);
+  root.querySelector<HTMLElement>('[data-head="1"]')!.click();
+  expect(space).toHaveBeenCalledTimes(1);
+});
+
+test("what cannot be measured is said", async () => {
+  const rollout = vi.fn(async () => Promise.reject(new Error("no such thing")));
+  const { root, state } = shown({ rollout });
+  state.set({ mode: "rollout" });
+  await vi.waitFor(() => expect(root.querySelector('[aria-label="tokens"] .said')!.textContent).toBe("no such thing"));
+});
+
+test("rollout follows the pin, or is of the last token where there is no model", async () => {
+  const rollout = vi.fn(async (_: number, query: number) => Float32Array.from([query, 0, 0]));
+  const asked = shown({ rollout });
+  asked.state.set({ mode: "rollout", token: 1 });
+  const weight = (root: HTMLElement, token: number): number => Number(root.querySelector<HTMLElement>(`[data-token="${token}"]`)!.dataset.weight);
+  await vi.waitFor(() => expect(weight(asked.root, 0)).toBe(1));
+  expect(rollout).toHaveBeenCalledTimes(1);
+  const alone = shown({ captures: [new Capture(packed(2, ["a", "b", "c"], true))] });
+  alone.state.set({ mode: "rollout", token: 0 });
+  expect([0, 1, 2].map((token) => weight(alone.root, token))).toEqual([0.125, 0.25, 0.375]);
+  expect(alone.root.textContent).toContain("share of each token in token 2 (c) after all layers");
+});

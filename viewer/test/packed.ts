@@ -1,5 +1,5 @@
 /** The layout of pack.py, written independently: header, then arrays at multiples of 8. */
-export function packed(heads = 2, tokens = ["a", "b", "c"]): ArrayBuffer {
+export function packed(heads = 2, tokens = ["a", "b", "c"], asked = false): ArrayBuffer {
   const n = tokens.length;
   const arrays: [string, string, number[], ArrayBufferView][] = [
     ["pooled", "uint8", [1, heads, 3, 3], Uint8Array.from({ length: heads * 9 }, (_, i) => (i === 4 ? 255 : i))],
@@ -9,6 +9,12 @@ export function packed(heads = 2, tokens = ["a", "b", "c"]): ArrayBuffer {
     ["weights", "uint16", [1, heads, n, 2], Uint16Array.from({ length: heads * n * 2 }, (_, i) => (i % 2 ? 13107 : 52428))],
     ["measure:entropy", "float32", [1, heads], Float32Array.from({ length: heads }, (_, i) => i + 0.25)],
   ];
+  if (asked)
+    arrays.push(
+      ["space", "uint16", [1, heads, 2, n, 2], Uint16Array.from({ length: heads * n * 4 }, (_, i) => i * 1000)],
+      ["share", "float32", [1, heads], Float32Array.from({ length: heads }, (_, i) => 0.5 + i / 4)],
+      ["rollout", "float32", [n], Float32Array.from({ length: n }, (_, i) => (i + 1) / 8)],
+    );
   const places: Record<string, unknown> = {};
   let size = 0;
   for (const [name, type, shape, data] of arrays) {

@@ -1,6 +1,7 @@
 """Looking at attention: one picture of a forward pass, in a notebook, a page on its own, or a local server."""
 
-from .capture import Capture, ViewError, capture
+from .base import ViewError
+from .capture import Capture, capture
 from .pack import pack, unpack
 from .page import page
 

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from saccade.core.errors import SaccadeError
 from saccade.core.measures import Distance, Entropy, Mass, Measure, Pooled, Received, Rows, TopK
+
+from .base import Array, ViewError, check_queries, tokens_of
+from .flow import rollout_of
+from .labels import label_measures, label_spans
+from .space import POINTS, qk_of
 
 if TYPE_CHECKING:
     from saccade.core.sites import Site
     from saccade.hosts.transformers.attach import TransformersHost
     from saccade.prompt import Prompt
 
-Array = NDArray[Any]
 LIMIT = 20_000_000
 """Bytes of a capture that ``capture`` keeps to unless told otherwise."""
 LADDER = ((64, 8), (64, 6), (64, 4), (48, 4), (48, 2), (64, 0), (48, 0), (32, 0), (24, 0), (16, 0))
 """Sides of pooled maps and links kept for each row, in the order in which they are tried."""
 LEVELS, SHARES, CELLS = 255, 65535, 4096
-
-
-class ViewError(SaccadeError):
-    """Something that cannot be shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +38,17 @@ class Capture:
         spans: positions of the tokens of each span.
         sites: name and layer of each of the S sites; all have H heads.
         measures: by name, ``[S, H]`` float32: the mean over query rows of the mass on each span (``mass.<span>``) and
-            on the first token (``first token``), entropy in nats, distance in tokens, ``largest weight``.
+            on the first token (``first token``), entropy in nats, distance in tokens, ``largest weight``; with labels
+            those of :func:`~saccade.viewer.labels.label_measures`.
         pooled: ``[S, H, side, side]`` uint8, mean weight of a key block over a query block, divided by ``scale``.
         scale: ``[S, H]`` float32, the weight that 255 stands for.
         received: ``[S, H, R]`` uint16, the mean weight over query rows that a key gets, times 65535; where N > 4096 the
             mean over a block of keys, of which there are R = 4096.
         indices: ``[S, H, N, k]``, keys of the k largest weights of each row, largest first; k may be 0.
         weights: ``[S, H, N, k]`` uint16, those weights times 65535.
+        space: ``[S, H, 2, P, 2]`` uint16, queries and keys in a plane (:class:`~saccade.viewer.space.Space`), or None.
+        share: ``[S, H]`` float32, the part of their variance that the plane holds, or None.
+        rollout: ``[N]`` float32, shares of the tokens in the last one after all layers, or None.
     """
 
     model: str
@@ -58,16 +61,20 @@ class Capture:
     received: Array
     indices: Array
     weights: Array
+    space: Array | None = None
+    share: Array | None = None
+    rollout: Array | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        arrays = (self.pooled, self.scale, self.received, self.indices, self.weights, *self.measures.values())
-        return sum(array.nbytes for array in arrays)
+        fixed = (self.pooled, self.scale, self.received, self.indices, self.weights, *self.measures.values())
+        extra = (self.space, self.share, self.rollout)
+        return sum(array.nbytes for array in (*fixed, *extra) if array is not None)
 
 
-def sizes(sites: int, heads: int, length: int, limit: int) -> tuple[int, int]:
-    """The finest map and the most links that fit: (side of the maps, links of each row).
+def sizes(sites: int, heads: int, length: int, limit: int, space: bool = False) -> tuple[int, int]:
+    """The finest map and the most links that fit, beside planes if so wished: (side of the maps, links of each row).
 
     Raises:
         ViewError: not even the coarsest fits.
@@ -76,13 +83,14 @@ def sizes(sites: int, heads: int, length: int, limit: int) -> tuple[int, int]:
     ((64, 8), (64, 0), (64, 0))
     """
     each = 4 if length > 2**16 else 2
+    plane = (8 * min(length, POINTS) + 4) * space
     for finest, links in LADDER:
         side = min(finest, length)
-        if sites * heads * (side * side + 2 * min(length, CELLS) + links * length * (each + 2) + 40) <= limit:
+        if sites * heads * (side * side + 2 * min(length, CELLS) + links * length * (each + 2) + plane + 40) <= limit:
             return side, links
     raise ViewError(
-        f"{sites} sites of {heads} heads over {length} tokens do not fit into {limit:,} bytes; choose fewer sites, or "
-        "raise limit."
+        f"{sites} sites of {heads} heads over {length} tokens do not fit into {limit:,} bytes; choose fewer sites, "
+        f"{'leave out space=True, ' if space else ''}or raise limit."
     )
 
 
@@ -93,8 +101,11 @@ def capture(
     *,
     limit: int = LIMIT,
     name: str | None = None,
+    labels: Sequence[str] = (),
+    space: bool = False,
+    rollout: bool = False,
 ) -> Capture:
-    """Measure one prompt for the viewer, in two forward passes, with the edits of every open ``steer``.
+    """Measure one prompt for the viewer with the edits of every open ``steer``.
 
     Args:
         lm: the attached model.
@@ -102,19 +113,24 @@ def capture(
         sites: names or globs of self-attention sites; by default those of the main stack.
         limit: bytes that the capture may take. Maps become coarser, and links per row fewer, until it fits.
         name: title; by default the model's class.
+        labels: one string for each token, empty for none: measures of how heads agree with them.
+        space: keep queries and keys in a plane, for pages with no model behind them; one more pass.
+        rollout: keep the rollout from the last token, for such pages; one more pass forward and one back.
 
     Raises:
         ViewError: several prompts, padding, sites that do not attend over the tokens of the prompt or whose numbers of
-            heads differ, or too small a limit.
+            heads differ, labels that are not one for each token, or too small a limit.
     """
-    tokens = _tokens(prompt)
+    tokens = tokens_of(prompt)
     chosen = _sites(lm, sites)
     heads, length = chosen[0].heads, len(tokens)
-    side, links = sizes(len(chosen), heads, length, limit)
+    side, links = sizes(len(chosen), heads, length, limit, space)
+    names = [site.name for site in chosen]
+    spans = prompt.spans | label_spans(labels, length) if labels else prompt.spans
     mean = torch.full((length,), 1 / length, device=lm.model.device)
     measures: list[Measure] = [Entropy(), Distance(), Received(mean), Pooled(side, side)]
-    measures += [Mass()] * bool(prompt.spans.names) + [TopK(max(links, 1))]
-    with torch.no_grad(), lm.watch(*measures, sites=[site.name for site in chosen]) as seen:
+    measures += [Mass()] * bool(spans.names) + [TopK(max(links, 1))]
+    with torch.no_grad(), lm.watch(*measures, spans=spans or None, sites=names) as seen:
         lm(prompt)
 
     def read(measure: str) -> Array:
@@ -132,9 +148,11 @@ def capture(
         "first token": received[..., 0],
         "largest weight": weights[..., 0].mean(-1),
     }
-    if prompt.spans.names:
-        mass = read("mass").mean(-2)
-        found |= {f"mass.{span}": mass[..., i] for i, span in enumerate(prompt.spans.names)}
+    if spans.names:
+        mass, columns = read("mass"), list(seen["mass"].names)
+        found |= {f"mass.{span}": mass[..., columns.index(span)].mean(-1) for span in prompt.spans.names}
+        found |= label_measures(mass, columns, labels) if labels else {}
+    planes = qk_of(lm, prompt, *names) if space else []
     scale = pooled.max((-2, -1))
     safe = np.maximum(scale, 1e-12)[..., None, None]
     return Capture(
@@ -148,6 +166,9 @@ def capture(
         np.rint(blocks(received, CELLS) * SHARES).astype(np.uint16),
         np.ascontiguousarray(keys[..., :links], np.uint32 if length > 2**16 else np.uint16),
         np.rint(weights[..., :links] * SHARES).astype(np.uint16),
+        np.stack([plane.points for plane in planes]) if space else None,
+        np.stack([plane.share for plane in planes]) if space else None,
+        rollout_of(lm, prompt, length - 1) if rollout else None,
     )
 
 
@@ -167,23 +188,12 @@ def blocks(values: Array, most: int) -> Array:
 
 def rows_of(lm: TransformersHost, prompt: Prompt, site: str, queries: list[int]) -> Array:
     """Exact rows of attention of every head of a site, ``[H, R, N]`` float32: what a view asks for on demand."""
-    length = len(_tokens(prompt))
-    wrong = [query for query in queries if not 0 <= query < length]
-    if wrong or not queries:
-        raise ViewError(f"rows are numbered 0 to {length - 1}; found {wrong or 'none'}.")
+    check_queries(queries, len(tokens_of(prompt)))
     lm.site(site)
     with torch.no_grad(), lm.watch(Rows(queries), sites=site) as seen:
         lm(prompt)
     rows: Array = seen["rows"].site(site)[0].float().cpu().numpy()
     return rows
-
-
-def _tokens(prompt: Prompt) -> tuple[str, ...]:
-    if len(prompt.tokens) != 1:
-        raise ViewError(f"a view shows one prompt, found {len(prompt.tokens)}; make a view of each.")
-    if not prompt.attention_mask.bool().all():
-        raise ViewError("the prompt is padded; encode it alone, without padding.")
-    return tuple(prompt.tokens[0])
 
 
 def _sites(lm: TransformersHost, sites: str | list[str] | None) -> list[Site]:

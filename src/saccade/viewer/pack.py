@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .capture import Array, Capture, ViewError
+from .base import Array, ViewError
+from .capture import Capture
 
 MAGIC, ALIGN = b"SACCADE1", 8
 FIELDS = ("pooled", "scale", "received", "indices", "weights")
+OPTIONAL = ("space", "share", "rollout")
 
 
 def pack(found: Capture) -> bytes:
@@ -28,7 +30,8 @@ def pack(found: Capture) -> bytes:
     >>> unpack(pack(held)).tokens
     ('a', 'b')
     """
-    arrays = {name: getattr(found, name) for name in FIELDS}
+    held = {name: getattr(found, name) for name in (*FIELDS, *OPTIONAL)}
+    arrays = {name: array for name, array in held.items() if array is not None}
     arrays |= {f"measure:{name}": value for name, value in found.measures.items()}
     places: dict[str, Any] = {}
     body = bytearray()
@@ -68,4 +71,5 @@ def unpack(data: bytes) -> Capture:
         tuple((name, layer) for name, layer in header["sites"]),
         {name[8:]: array(name) for name in header["arrays"] if name.startswith("measure:")},
         *(array(name) for name in FIELDS),
+        **{name: array(name) for name in OPTIONAL if name in header["arrays"]},
     )

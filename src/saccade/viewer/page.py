@@ -6,7 +6,8 @@ import base64
 from html import escape
 from importlib.resources import files
 
-from .capture import Capture, ViewError
+from .base import ViewError
+from .capture import Capture
 from .pack import pack
 
 MODULE = files("saccade.viewer").joinpath("static", "viewer.js")

@@ -11,7 +11,7 @@ import torch
 from saccade.core.edits import Edit, Mask, Scale, ScaleHeads
 from saccade.core.spans import Spans
 
-from .capture import ViewError
+from .base import ViewError
 
 PICKED = "picked"
 ACTIONS = ("scale", "mask", "ablate")

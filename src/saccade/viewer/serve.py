@@ -12,10 +12,13 @@ import torch
 from saccade.core.errors import SaccadeError
 from saccade.core.measures import Mass
 
-from .capture import ViewError, capture, rows_of
+from .base import ViewError
+from .capture import capture, rows_of
+from .flow import rollout_of
 from .pack import pack
 from .page import module
 from .selection import PICKED, Selection
+from .space import qk_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -57,10 +60,21 @@ class Asked(BaseModel):
     chat: bool = False
 
 
-class AskedRow(Asked):
-    """One query row of a site."""
+class AskedSite(Asked):
+    """The heads of a site."""
 
     site: str
+
+
+class AskedRow(AskedSite):
+    """One query row of a site."""
+
+    query: int
+
+
+class AskedToken(Asked):
+    """One token, through all sites."""
+
     query: int
 
 
@@ -101,6 +115,16 @@ class Server:
         """A row of every head of a site, float32 [H, N]."""
         with self.lock:
             return rows_of(self.lm, self.prompt(asked), asked.site, [asked.query])[:, 0].astype("<f4").tobytes()
+
+    def space(self, asked: AskedSite) -> bytes:
+        """Queries and keys of every head of a site in a plane."""
+        with self.lock:
+            return qk_of(self.lm, self.prompt(asked), asked.site)[0].tobytes()
+
+    def rollout(self, asked: AskedToken) -> bytes:
+        """What flows into a token, float32 [N]."""
+        with self.lock:
+            return rollout_of(self.lm, self.prompt(asked), asked.query).astype("<f4").tobytes()
 
     def text(self, asked: AskedText) -> dict[str, Any]:
         """Continuations and the mean mass on the picked words, with and without the edit."""
@@ -175,6 +199,14 @@ def create_app(lm: TransformersHost, limits: Limits | None = None) -> FastAPI:
     @app.post("/rows")
     def rows(asked: AskedRow) -> Response:
         return Response(server.rows(asked), media_type="application/octet-stream")
+
+    @app.post("/space")
+    def space(asked: AskedSite) -> Response:
+        return Response(server.space(asked), media_type="application/octet-stream")
+
+    @app.post("/rollout")
+    def rollout(asked: AskedToken) -> Response:
+        return Response(server.rollout(asked), media_type="application/octet-stream")
 
     @app.post("/text")
     def text(asked: AskedText) -> dict[str, Any]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from .capture import Capture, ViewError, capture, rows_of
+from saccade.core.errors import SaccadeError
+
+from .base import ViewError
+from .capture import Capture, capture, rows_of
+from .flow import rollout_of
 from .pack import pack
 from .page import MODULE, module
 from .selection import Selection
+from .space import qk_of
 
 if TYPE_CHECKING:
     from saccade.core.edits import Edit
@@ -25,7 +31,8 @@ except ImportError as error:
 class View(anywidget.AnyWidget):
     """A view of one prompt, or of the same prompt before and after an edit.
 
-    Exact rows are measured when they are looked at. What is selected in the browser comes back as :attr:`picked`.
+    Exact rows, planes and rollout are measured when they are looked at. What is selected in the browser comes back as
+    :attr:`picked`.
     """
 
     _esm = module() if MODULE.is_file() else ""
@@ -52,14 +59,26 @@ class View(anywidget.AnyWidget):
         return self.picked.spans(self._length)
 
     def _answer(self, _: Any, content: dict[str, Any], __: Any) -> None:
-        """Measure the row that the browser asks for, with the edits where it is that of the second capture."""
+        """Measure what the browser asks for, with the edits where it is that of the second capture."""
         edited = self._edits if content["capture"] == len(self.captures) - 1 else ()
-        if edited:
-            with self._lm.steer(*edited):
-                rows = rows_of(self._lm, self._prompt, content["site"], [content["query"]])
+        try:
+            with self._lm.steer(*edited) if edited else nullcontext():
+                found = self._measure(content)
+        except SaccadeError as error:
+            self.send({"id": content["id"], "error": str(error)}, [])
         else:
-            rows = rows_of(self._lm, self._prompt, content["site"], [content["query"]])
-        self.send({"id": content["id"]}, [rows[:, 0].tobytes()])
+            self.send({"id": content["id"]}, [found])
+
+    def _measure(self, content: dict[str, Any]) -> bytes:
+        match content["what"]:
+            case "rows":
+                return rows_of(self._lm, self._prompt, content["site"], [content["query"]])[:, 0].tobytes()
+            case "space":
+                return qk_of(self._lm, self._prompt, content["site"])[0].tobytes()
+            case "rollout":
+                return rollout_of(self._lm, self._prompt, content["query"]).tobytes()
+            case other:
+                raise ViewError(f"a view answers rows, space and rollout; found {other!r}.")
 
 
 def view(
@@ -72,7 +91,7 @@ def view(
         prompt: one prompt.
         edits: edits or methods to compare with the model as it is.
         sites: as in :func:`~saccade.viewer.capture.capture`.
-        options: ``limit`` and ``name`` of the capture.
+        options: ``limit``, ``name`` and ``labels`` of the capture.
     """
     captures = [capture(lm, prompt, sites, **options)]
     if edits:

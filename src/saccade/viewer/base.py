@@ -1,0 +1,38 @@
+"""What every part of the viewer uses: its error, and the prompts that it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from saccade.core.errors import SaccadeError
+
+if TYPE_CHECKING:
+    from saccade.prompt import Prompt
+
+Array = NDArray[Any]
+
+
+class ViewError(SaccadeError):
+    """Something that cannot be shown."""
+
+
+def tokens_of(prompt: Prompt) -> tuple[str, ...]:
+    """The tokens of one prompt without padding.
+
+    Raises:
+        ViewError: several prompts, or padding.
+    """
+    if len(prompt.tokens) != 1:
+        raise ViewError(f"a view shows one prompt, found {len(prompt.tokens)}; make a view of each.")
+    if not prompt.attention_mask.bool().all():
+        raise ViewError("the prompt is padded; encode it alone, without padding.")
+    return tuple(prompt.tokens[0])
+
+
+def check_queries(queries: list[int], length: int) -> None:
+    """Refuse rows that a prompt of so many tokens does not have."""
+    wrong = [query for query in queries if not 0 <= query < length]
+    if wrong or not queries:
+        raise ViewError(f"rows are numbered 0 to {length - 1}; found {wrong or 'none'}.")
