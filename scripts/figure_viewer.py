@@ -15,11 +15,11 @@ from saccade import tasks, zoo
 from saccade.viewer import capture, page
 
 OUT = Path(__file__).parents[1] / "docs" / "img"
-STRENGTH, SIZE = 8.0, "1240,1440"
+STRENGTH, WIDTH = 8.0, 1240
 
 
-def shoot(html: str, name: str) -> None:
-    """A picture of a page."""
+def shoot(html: str, name: str, height: int) -> None:
+    """A picture of a page, so many pixels high."""
     browser = next(
         (found for each in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(each))), None
     )
@@ -30,7 +30,9 @@ def shoot(html: str, name: str) -> None:
         file.write_text(html, "utf-8")
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
         shot = f"--screenshot={OUT / name}"
-        subprocess.run([browser, *flags, f"--window-size={SIZE}", shot, file.as_uri()], check=True, capture_output=True)
+        subprocess.run(
+            [browser, *flags, f"--window-size={WIDTH},{height}", shot, file.as_uri()], check=True, capture_output=True
+        )
 
 
 def main() -> None:
@@ -42,8 +44,8 @@ def main() -> None:
         plain = capture(lm, prompt, name="reader", space=True, rollout=True)
         with lm.steer(sc.Scale("rule", STRENGTH)):
             steered = capture(lm, prompt, name=f"reader with the rule scaled by {STRENGTH:g}")
-    shoot(page(plain), "viewer.png")
-    shoot(page(plain, steered), "viewer-edit.png")
+    shoot(page(plain), "viewer.png", 1440)
+    shoot(page(plain, steered), "viewer-edit.png", 900)
 
 
 if __name__ == "__main__":
