@@ -16,6 +16,7 @@ from saccade import viewer, zoo
 from saccade.viewer import ViewError
 from saccade.viewer.capture import blocks, capture, rows_of, sizes
 from saccade.viewer.flow import rollout_of
+from saccade.viewer.neurons import products_of
 from saccade.viewer.page import module
 from saccade.viewer.selection import Selection
 from saccade.viewer.space import POINTS, project, qk_of
@@ -147,6 +148,15 @@ def test_heads_beside_labels(lm, prompt, dense):
         capture(lm, prompt, labels=[""] * len(tokens))
 
 
+def test_products_add_up_to_logits(lm, prompt, dense):
+    for site, query, keys in (("text.0.self", 9, (3, 9)), ("text.4.self", 20, (0, 12))):
+        logits = [products_of(lm, prompt, site, query, key).sum(-1) for key in keys]
+        row = dense[int(site[5]), :, query]
+        np.testing.assert_allclose(logits[0] - logits[1], np.log(row[:, keys[0]] / row[:, keys[1]]), atol=1e-3)
+    with pytest.raises(ViewError, match=r"found \[99\]"):
+        products_of(lm, prompt, "text.0.self", 3, 99)
+
+
 def test_an_edit_shows(lm, prompt):
     before = capture(lm, prompt)
     with lm.steer(sc.Scale("rule", 8.0)):
@@ -250,6 +260,8 @@ def test_the_notebook_view_answers_rows_and_gives_back_edits(lm, prompt, dense):
     shown._answer(None, {"id": 4, "what": "rollout", "capture": 1, "query": 9}, [])
     with lm.steer(sc.Scale("rule", 8.0)):
         assert sent[-1][1][0] == rollout_of(lm, prompt, 9).tobytes()
+    shown._answer(None, {"id": 6, "what": "neurons", "capture": 0, "site": "text.2.self", "query": 9, "key": 1}, [])
+    assert sent[-1][1][0] == products_of(lm, prompt, "text.2.self", 9, 1).tobytes()
     shown._answer(None, {"id": 5, "what": "rollout", "capture": 0, "query": 999}, [])
     assert sent[-1] == ({"id": 5, "error": f"rows are numbered 0 to {dense.shape[-1] - 1}; found [999]."}, [])
     shown.selection = {"tokens": [1, 2, 3], "heads": [], "action": "scale", "strength": 4}
@@ -276,6 +288,8 @@ def test_the_server_sees_and_steers(client, lm, prompt, dense):
     np.testing.assert_allclose(np.frombuffer(row, "<f4").reshape(8, -1), dense[1][:, 4], atol=1e-6)
     plane = client.post("/space", json={"text": TEXT, "site": "text.1.self"}).content
     assert plane == qk_of(lm, prompt, "text.1.self")[0].tobytes()
+    pair = client.post("/neurons", json={"text": TEXT, "site": "text.1.self", "query": 4, "key": 2}).content
+    assert pair == products_of(lm, prompt, "text.1.self", 4, 2).tobytes()
     flow = client.post("/rollout", json={"text": TEXT, "query": 4}).content
     np.testing.assert_array_equal(np.frombuffer(flow, "<f4"), rollout_of(lm, prompt, 4))
     picked = {"tokens": found.spans["rule"], "heads": [], "action": "scale", "strength": 6}

@@ -45,6 +45,7 @@ export function live(element: HTMLElement, mount: (element: HTMLElement, host: H
         captures: [capture],
         rows: async (_, site, query) => new Float32Array(await (await ask("/rows", { ...asked, site, query })).arrayBuffer()),
         space: async (_, site) => (await ask("/space", { ...asked, site })).arrayBuffer(),
+        neurons: async (_, site, query, key) => new Float32Array(await (await ask("/neurons", { ...asked, site, query, key })).arrayBuffer()),
         rollout: async (_, query) => new Float32Array(await (await ask("/rollout", { ...asked, query })).arrayBuffer()),
         select: (selection) => {
           clearTimeout(pending);

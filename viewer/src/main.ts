@@ -7,6 +7,7 @@ import { download, headSvg, modelSvg } from "./export";
 import { headView } from "./head";
 import { live } from "./live";
 import { modelView } from "./model";
+import { neuronView } from "./neuron";
 import { type Host, State } from "./state";
 import { spaceView } from "./space";
 import { STYLE } from "./style";
@@ -53,6 +54,7 @@ export function mount(element: HTMLElement, host: Host): State {
     make("div", { class: "panes" }, modelView(state), headView(state)),
     tokensView(state),
     ...(host.space || captures.every((each) => each.plane(0, 0)) ? [spaceView(state)] : []),
+    ...(host.neurons ? [neuronView(state)] : []),
     editView(state),
   );
   element.replaceChildren(root);
@@ -97,6 +99,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): void {
     });
   const rows = async (capture: number, site: string, query: number): Promise<Float32Array> => new Float32Array(await ask("rows", { capture, site, query }));
   const space = (capture: number, site: string): Promise<ArrayBuffer> => ask("space", { capture, site });
+  const neurons = async (capture: number, site: string, query: number, key: number): Promise<Float32Array> => new Float32Array(await ask("neurons", { capture, site, query, key }));
   const rollout = async (capture: number, query: number): Promise<Float32Array> => new Float32Array(await ask("rollout", { capture, query }));
   const select = (selection: unknown): void => {
     model.set("selection", selection);
@@ -106,7 +109,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): void {
     const captures = (model.get("captures") as DataView[]).map(
       (bytes) => new Capture(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
     );
-    mount(el, { captures, rows, space, rollout, select });
+    mount(el, { captures, rows, space, neurons, rollout, select });
   };
   model.on("change:captures", show);
   show();

@@ -30,6 +30,7 @@ export interface Host {
   captures: Capture[];
   rows?: (capture: number, site: string, query: number) => Promise<Float32Array>;
   space?: (capture: number, site: string) => Promise<ArrayBuffer>;
+  neurons?: (capture: number, site: string, query: number, key: number) => Promise<Float32Array>;
   rollout?: (capture: number, query: number) => Promise<Float32Array>;
   select?: (selection: Selection) => void;
 }

@@ -110,3 +110,19 @@ test("rollout follows the pin, or is of the last token where there is no model",
   expect([0, 1, 2].map((token) => weight(alone.root, token))).toEqual([0.125, 0.25, 0.375]);
   expect(alone.root.textContent).toContain("share of each token in token 2 (c) after all layers");
 });
+
+test("the neuron view shows the products of the pinned token and a key", async () => {
+  const neurons = vi.fn(async () => Float32Array.from([0, 0, 0, 0.5, -2, 0.25]));
+  const { root } = shown({ neurons });
+  const open = [...root.querySelectorAll("details")].find((each) => each.getAttribute("aria-label") === "neuron view")!;
+  root.querySelector<HTMLElement>('[data-head="1"]')!.click();
+  expect(neurons).not.toHaveBeenCalled();
+  open.open = true;
+  const key = open.querySelector("input")!;
+  key.value = "1";
+  key.dispatchEvent(new Event("change"));
+  await vi.waitFor(() => expect([...open.querySelectorAll<HTMLElement>("[data-dimension]")].map((each) => Number(each.dataset.value))).toEqual([0.5, -2, 0.25]));
+  expect(neurons).toHaveBeenLastCalledWith(0, "text.0.self", 2, 1);
+  expect(open.querySelector<HTMLElement>('[data-dimension="1"]')!.style.background).toBe("rgb(33, 102, 172)");
+  expect(open.textContent).toContain("key of token 1 (b): logit -1.25; the largest parts: dimension 1 (-2), dimension 0 (0.5)");
+});

@@ -15,6 +15,7 @@ from saccade.core.measures import Mass
 from .base import ViewError
 from .capture import capture, rows_of
 from .flow import rollout_of
+from .neurons import products_of
 from .pack import pack
 from .page import module
 from .selection import PICKED, Selection
@@ -72,6 +73,12 @@ class AskedRow(AskedSite):
     query: int
 
 
+class AskedPair(AskedRow):
+    """A query and a key of a site."""
+
+    key: int
+
+
 class AskedToken(Asked):
     """One token, through all sites."""
 
@@ -120,6 +127,12 @@ class Server:
         """Queries and keys of every head of a site in a plane."""
         with self.lock:
             return qk_of(self.lm, self.prompt(asked), asked.site)[0].tobytes()
+
+    def neurons(self, asked: AskedPair) -> bytes:
+        """Products of a query and a key by dimension, float32 [H, D]."""
+        with self.lock:
+            found = products_of(self.lm, self.prompt(asked), asked.site, asked.query, asked.key)
+            return found.astype("<f4").tobytes()
 
     def rollout(self, asked: AskedToken) -> bytes:
         """What flows into a token, float32 [N]."""
@@ -203,6 +216,10 @@ def create_app(lm: TransformersHost, limits: Limits | None = None) -> FastAPI:
     @app.post("/space")
     def space(asked: AskedSite) -> Response:
         return Response(server.space(asked), media_type="application/octet-stream")
+
+    @app.post("/neurons")
+    def neurons(asked: AskedPair) -> Response:
+        return Response(server.neurons(asked), media_type="application/octet-stream")
 
     @app.post("/rollout")
     def rollout(asked: AskedToken) -> Response:
