@@ -23,8 +23,9 @@ test-viewer: $(READY)
 
 viewer: $(READY)
 	cd viewer && npm ci --no-audit --no-fund --silent
+	cd viewer && npm run --silent build
 	$(BIN)/python viewer/browser/pages.py
-	cd viewer && npm run --silent build && npm test --silent
+	cd viewer && npm test --silent
 
 lint: $(READY)
 	$(BIN)/ruff check .

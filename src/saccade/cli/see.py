@@ -112,7 +112,7 @@ def write_page(loaded: models.Loaded, prompt: Prompt, file: Path) -> None:
     from saccade.viewer import capture, page
 
     with progress("reading"):
-        found = capture(loaded.host, prompt, name=loaded.name)
+        found = capture(loaded.host, prompt, name=loaded.name, space=True)
     file.write_text(page(found), "utf-8")
     errors().print(f"wrote {file}: {len(found.sites)} sites, {len(found.tokens)} tokens", highlight=False)
 

@@ -20,7 +20,7 @@ def longer(baseline: Make, method: Make, bar: float, cost: float, quick: bool, s
     At each multiple of the length, the loss of the characters beyond half of it. ``bar`` is the least drop of loss at
     the longest, ``cost`` the most that loss at the length of training may rise. A unit is a training run of both.
     """
-    runs, steps = 3, 110 if quick else 240
+    runs, steps = 2 if quick else 3, 240
     kinds = {"rotary": baseline, "method": method}
     models, rates = trained(kinds, characters(LENGTH), steps, RATES, runs, seed)
     losses = {}

@@ -40,7 +40,7 @@ class Placed(Host):
 )
 def run(quick: bool, seed: int) -> Result:
     """Loss on held-out modules after the same training; a unit is a training run of all, on the same data."""
-    runs, steps = 3, 75 if quick else 220
+    runs, steps = 2 if quick else 3, 220
     makes = {"absolute": Placed, "none": host(SIZES, "softmax"), "relative": host(SIZES, "shaw")}
     models, rates = trained(makes, characters(LENGTH), steps, RATES, runs, seed)
     fresh = data(characters(LENGTH, 256, held=True), MEASURED + seed)

