@@ -22,7 +22,7 @@ test-viewer: $(READY)
 	else echo "npm is not installed: the tests of the viewer's module are left out"; fi
 
 viewer: $(READY)
-	cd viewer && npm ci --no-audit --no-fund --silent
+	cd viewer && npm install --no-package-lock --no-audit --no-fund --silent
 	cd viewer && npm run --silent build
 	$(BIN)/python viewer/browser/pages.py
 	cd viewer && npm test --silent
