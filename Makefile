@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/saccade demo
 
 test: lint test-viewer
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 # The viewer's own tests want npm, and Chromium for those in a browser; where npm is missing they are left out, and said so.
 test-viewer: $(READY)

@@ -69,12 +69,12 @@ def test_papers_lists_402_rows(saccade, tmp_path):
 
 def test_papers_shows_results_and_staleness(saccade, toy, tmp_path):
     saccade("repro", 60, "--folder", tmp_path)
-    assert "stale" not in saccade("papers", "--family", "STEER", "--folder", tmp_path).stdout
+    assert "stale" not in saccade("papers", 60, "--folder", tmp_path).stdout
     path = tmp_path / "060.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "code": "0" * 16}))
     (row,) = json.loads(saccade("papers", 60, "--json", "--folder", tmp_path).stdout)
     assert row["result"]["stale"] is True
-    assert "stale" in saccade("papers", "--family", "STEER", "--folder", tmp_path).stdout
+    assert "stale" in saccade("papers", 60, "--folder", tmp_path).stdout
 
 
 def test_papers_filters(saccade, tmp_path):

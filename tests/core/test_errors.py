@@ -217,7 +217,7 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], object], str]] = {
     "a rewrite of scores": (
         sc.EditError,
         lambda: sc.Rewrite(lambda t, r: t, on="scores"),
-        'acts on "logits" or "weights", found \'scores\'',
+        'acts on "logits", "weights" or "outputs", found \'scores\'',
     ),
     "a measure without brackets": (
         sc.MeasureError,

@@ -238,7 +238,7 @@ def test_likeness_to_people(tmp_path):
 
 
 def test_effective_attention_leaves_out_trivial_patterns():
-    mixed = 0.5 * torch.eye(7) + 0.2 * torch.diag(torch.ones(6), -1)
+    mixed = 0.5 * torch.eye(7, dtype=torch.float64) + 0.2 * torch.diag(torch.ones(6, dtype=torch.float64), -1)
     mixed[:, 0] += 0.3
     rest, share = effective(mixed.tril())
     assert float(share) == pytest.approx(1.0, abs=1e-9)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
@@ -13,6 +14,13 @@ from saccade.zoo.card import read_log, write_card
 from saccade.zoo.copier import Copier
 from saccade.zoo.recipe import Batch, Schedule, ZooError, pad
 from saccade.zoo.training import Run, loss_of, optimizers
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_accelerator():
+    """accelerate keeps one state a process, and other tests train too."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
 
 TINY = Copier(schedule=Schedule(tokens=16 * 4 * 97), rows=4, snapshots=3)
 

@@ -79,7 +79,7 @@ def sinks(lm: Host, prompt: Any = None, *, threshold: float = 0.1, heads: bool =
         >>> model, tokenizer = sc.zoo.load("copier")
         >>> found = sinks(sc.attach(model), input_ids=torch.arange(1, 31)[None], threshold=0.2)
         >>> found.primary[0].token
-        0
+        5
     """
     seen = trace(lm, prompt, **inputs)
     strength = strengths(seen)

@@ -20,7 +20,7 @@ BAR, BEYOND, BEYOND_QUICK = 0.2, 0.1, -0.1
     96,
     "with the answer in the first half of many documents, sorting them by attention, most attended last, raises "
     "accuracy, and does so more than a random order",
-    uses=("saccade.order", "saccade.repro.claims.order.reading", "zoo:reader"),
+    uses=("saccade.order", "saccade.repro.claims.steer.reading", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a question.

@@ -20,7 +20,7 @@ BAR, BEYOND = 0.1, 0.1
     288,
     "putting documents that share words with the question where the model attends most, as measured on other prompts, "
     "raises accuracy over a random order, and over putting them where it attends least",
-    uses=("saccade.order", "saccade.repro.claims.order.reading", "zoo:reader"),
+    uses=("saccade.order", "saccade.repro.claims.steer.reading", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a question. The profile of attention comes from other questions."""

@@ -53,7 +53,7 @@ def _by_place(units: Units) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     190,
     "dealing the attention on documents by what a dummy at the same place does not get raises accuracy at the worst "
     "place of the answer and flattens its dependence on the place",
-    uses=("saccade.order", "saccade.repro.claims.order.reading", "zoo:reader"),
+    uses=("saccade.order", "saccade.repro.claims.steer.reading", "zoo:reader"),
 )
 def run(quick: bool, seed: int) -> Result:
     """On the model `reader`; a unit is a question, asked with the answer at three places.

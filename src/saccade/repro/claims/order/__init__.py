@@ -1,1 +1,0 @@
-"""Claims: where documents stand."""
