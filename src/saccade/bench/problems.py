@@ -27,11 +27,11 @@ def bits(*shape: int, draw: Generator, share: float = 0.5) -> Tensor:
 
 
 def recall(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
-    """Multi-query associative recall [242]: 6 pairs of key and value, then each key again with its value."""
-    pairs, keys = 6 * stretch, 16
+    """Multi-query associative recall [242]: 6 pairs of key and value, then each key three times more with its value."""
+    pairs, keys, rounds = 6 * stretch, 48, 3
     key = torch.rand(rows, keys, generator=draw).argsort(-1)[:, :pairs]
     value = torch.randint(keys, 2 * keys, (rows, pairs), generator=draw)
-    order = torch.rand(rows, pairs, generator=draw).argsort(-1)
+    order = torch.rand(rows, rounds, pairs, generator=draw).argsort(-1).flatten(1)
     told = torch.stack([key, value], -1).flatten(1)
     asked = torch.stack([key.gather(1, order), value.gather(1, order)], -1).flatten(1)
     line = torch.cat([told, asked], 1)
@@ -43,16 +43,12 @@ def recall(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
 def flip_flop(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
     """Flip-flop language [178]: pairs of `write b`, `ignore b`, `read b`; a read repeats the bit written last."""
     write, read, steps = 2, 4, 32 * stretch
-    line = torch.empty(rows, 2 * steps, dtype=torch.long)
     chance = torch.rand(rows, steps, generator=draw)
     kinds = torch.where(chance < 0.1, write, torch.where(chance < 0.2, read, 3))
     kinds[:, 0], kinds[:, -1] = write, read
     drawn = bits(rows, steps, draw=draw).long()
-    bit = drawn[:, 0]
-    for i in range(steps):
-        bit = torch.where(kinds[:, i] == write, drawn[:, i], bit)
-        line[:, 2 * i] = kinds[:, i]
-        line[:, 2 * i + 1] = torch.where(kinds[:, i] == read, bit, drawn[:, i])
+    written = torch.where(kinds == write, torch.arange(steps), 0).cummax(1).values
+    line = torch.stack([kinds, torch.where(kinds == read, drawn.gather(1, written), drawn)], -1).flatten(1)
     known = torch.zeros_like(line, dtype=torch.bool)
     known[:, 1::2] = kinds == read
     return line, known
@@ -131,7 +127,7 @@ class Problem:
 PROBLEMS = {
     problem.name: problem
     for problem in (
-        Problem("recall", recall, symbols=32),
+        Problem("recall", recall, symbols=96),
         Problem("flip-flop", flip_flop, symbols=5),
         Problem("induction", induction, symbols=96, stretches=STRETCHES),
         Problem("counting", counting, symbols=14),
