@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,10 @@ from saccade.mechanisms.state import State
 
 DIM, HEADS, CHUNK = 256, 4, 1024
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
-LIMIT, PATIENCE, LEAST = 10 * 2**30, 120.0, 0.3
-"""Bytes of address space beyond the libraries', seconds a length, and seconds that are timed at least."""
+LIMIT, PATIENCE = 10 * 2**30, 20.0
+"""Bytes of address space beyond the libraries', and the most seconds that one call may take."""
+LEAST, ENOUGH = 0.3, 4.0
+"""Seconds that are timed at least, over three pairs or more, and seconds after which one pair will do."""
 
 
 def layer(name: str, length: int) -> Any:
@@ -35,7 +38,7 @@ def paired(run: Callable[[], Tensor], peer: Callable[[], Tensor]) -> tuple[float
     """Seconds of a run, and its median ratio to a peer that runs in turn with it."""
     mine: list[float] = []
     ratios: list[float] = []
-    while sum(mine) < LEAST or len(mine) < 3:
+    while (sum(mine) < LEAST or len(mine) < 3) and sum(mine) < ENOUGH:
         marks = [time.perf_counter()]
         for call in (peer, run):
             call()
@@ -45,28 +48,37 @@ def paired(run: Callable[[], Tensor], peer: Callable[[], Tensor]) -> tuple[float
     return statistics.median(mine), statistics.median(ratios)
 
 
-def peak() -> int:
-    """Most bytes that were resident so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def grown(run: Callable[[], Tensor]) -> int:
+    """Bytes that were resident at most while it ran, beyond those before; -1 where the system does not tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        run()
+        return -1
+    reset.write_text("5")
+    before = _kilobytes(status, "VmRSS")
+    run()
+    return 1024 * (_kilobytes(status, "VmHWM") - before)
+
+
+def _kilobytes(status: Path, name: str) -> int:
+    line = next(line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])
 
 
 @torch.no_grad()
-def measure(name: str, length: int, threads: int) -> dict[str, float]:
+def measure(name: str, length: int) -> dict[str, float]:
     """Costs of one layer of width 256 with 4 heads at one length, batch 1, in this process."""
     from saccade.testing.cost import counted
 
-    torch.set_num_threads(threads)
     torch.manual_seed(0)
     causal = info(name).causal
     own, softmax = layer(name, length), layer("softmax", length)
     x = torch.randn(1, length, DIM)
     own(x[:, :64], causal=causal)
     softmax(x[:, :64], causal=causal)
-    before = peak()
-    own(x, causal=causal)
-    grown = peak() - before
-    seconds, ratio = paired(lambda: own(x, causal=causal), lambda: softmax(x, causal=causal))
-    found = {"seconds": seconds, "ratio": ratio, "peak": grown, "flops": counted(lambda: own(x, causal=causal)).flops}
+    found: dict[str, float] = {"peak": grown(lambda: own(x, causal=causal))}
+    found["seconds"], found["ratio"] = paired(lambda: own(x, causal=causal), lambda: softmax(x, causal=causal))
+    found["flops"] = counted(lambda: own(x, causal=causal)).flops
     if info(name).decode != "none":
         state = State()
         for part in x.split(CHUNK, 1):
@@ -75,25 +87,36 @@ def measure(name: str, length: int, threads: int) -> dict[str, float]:
     return found
 
 
-def costs(name: str, lengths: Sequence[int], threads: int) -> dict[str, dict[str, Any]]:
-    """``measure`` at each length, each in a process of its own; beyond a length that fails nothing is tried.
+def ladder(name: str, lengths: Sequence[int]) -> None:
+    """Print the costs at each length as a line of JSON; beyond a length that fails nothing is tried."""
+    expected = 0.0
+    for length, longer in zip(lengths, [*lengths[1:], lengths[-1]], strict=True):
+        if expected > PATIENCE:
+            found: dict[str, Any] = {"failed": f"over {PATIENCE:.0f} s"}
+        else:
+            try:
+                found = measure(name, length)
+                expected = found["seconds"] * (longer / length) ** info(name).cost
+            except (MemoryError, RuntimeError) as error:
+                found = {"failed": f"over {LIMIT >> 30} GiB" if "alloc" in str(error) else str(error).split("\n")[0]}
+        print(json.dumps({str(length): found}), flush=True)
+        if "failed" in found:
+            return
 
-    A length fails when it needs more than 10 GiB or two minutes: ``{"failed": reason}``.
+
+def costs(name: str, lengths: Sequence[int], threads: int) -> dict[str, dict[str, Any]]:
+    """``measure`` at each length, in a process of its own.
+
+    A length fails, and ends the row, when it needs more than 10 GiB or a call more than 20 s: ``{"failed": reason}``.
     """
+    command = [sys.executable, "-m", "saccade.bench.cost", name, ",".join(map(str, lengths)), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     found: dict[str, dict[str, Any]] = {}
-    for length in lengths:
-        command = [sys.executable, "-m", "saccade.bench.cost", name, str(length), str(threads)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-        except subprocess.TimeoutExpired:
-            found[str(length)] = {"failed": f"over {PATIENCE:.0f} s"}
-            break
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            memory = "alloc" in last[0] or "memory" in last[0].lower() or done.returncode < 0
-            found[str(length)] = {"failed": f"over {LIMIT >> 30} GiB" if memory else last[0]}
-            break
-        found[str(length)] = json.loads(done.stdout)
+    for line in done.stdout.splitlines():
+        found |= json.loads(line)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        found[str(lengths[len(found)])] = {"failed": last[0]}
     return found
 
 
@@ -112,6 +135,7 @@ def efficiency_length(found: dict[str, dict[str, Any]]) -> int | None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[3]))
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
     resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT, used + LIMIT))
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    ladder(sys.argv[1], [int(length) for length in sys.argv[2].split(",")])
