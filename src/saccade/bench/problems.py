@@ -42,7 +42,7 @@ def recall(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
 
 def flip_flop(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
     """Flip-flop language [178]: pairs of `write b`, `ignore b`, `read b`; a read repeats the bit written last."""
-    write, read, steps = 2, 4, 32 * stretch
+    write, read, steps = 2, 4, 20 * stretch
     chance = torch.rand(rows, steps, generator=draw)
     kinds = torch.where(chance < 0.1, write, torch.where(chance < 0.2, read, 3))
     kinds[:, 0], kinds[:, -1] = write, read
@@ -69,7 +69,7 @@ def induction(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
 def counting(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
     """Counting since a reset [76]: `set`, `raise`, `pass`; after `read` stands how often it was raised, 0 to 9."""
     reset, more, skip, read, zero, top = 0, 1, 2, 3, 4, 9
-    length = 64 * stretch
+    length = 40 * stretch
     line = torch.empty(rows, length, dtype=torch.long)
     known = torch.zeros(rows, length, dtype=torch.bool)
     count = torch.zeros(rows, dtype=torch.long)
@@ -88,7 +88,7 @@ def counting(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
 
 def text(draw: Generator, rows: int, stretch: int, held: bool) -> Lines:
     """Characters of the Python standard library's source; every fifth module is held out."""
-    line = pieces(draw, rows, 64 * stretch, held)
+    line = pieces(draw, rows, 48 * stretch, held)
     return line, torch.ones_like(line, dtype=torch.bool)
 
 
