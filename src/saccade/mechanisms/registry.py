@@ -14,7 +14,7 @@ from saccade.mechanisms.layer import Layer, Projected
 from saccade.mechanisms.position import Position
 from saccade.mechanisms.qkv import QKV
 
-FAMILIES = ("baseline", "positions", "linear", "expressive", "heads", "recurrent")
+FAMILIES = ("baseline", "positions", "linear", "sparse", "expressive", "heads", "recurrent")
 
 
 def table() -> dict[str, str]:
