@@ -58,7 +58,7 @@ def features(x: Tensor, modulus: int) -> Tensor:
 
 
 def found(tokens: int, modulus: int, batch: Batch) -> float:
-    """Share of the numbers that the written head is right about: more than half of the weight is on pairs of numbers."""
+    """Share of the numbers that the written head is right about: more than half of the weight is on pairs."""
     x, wanted = batch
     mass = written(tokens, modulus)(features(x, modulus), causal=False)[:, :tokens, 0]
     return float(((mass > 0.5).long() == wanted).double().mean())
