@@ -14,6 +14,7 @@ from .scan import importance, scan
 from .scoring import accuracy, certainty, hits, likelihood
 from .sensitivity import Memorisation, Sensitivity, answer_loss
 from .shapley import Shapley
+from .tuning import tuning
 
 __all__ = [
     "KINDS",
@@ -55,4 +56,5 @@ __all__ = [
     "prune",
     "repeats",
     "scan",
+    "tuning",
 ]

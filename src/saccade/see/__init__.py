@@ -2,13 +2,17 @@
 
 from . import targets
 from .agreement import Agreement, agreement
+from .circuits import Repair, circuit, reuse
 from .coattention import CoRelevance
 from .concentration import Concentration, concentration
 from .controls import Gradient, Occlusion, ValueZeroing
 from .curves import Curve, Deletion
 from .dynamics import Course, collapse, progress, repetition, syntactic
+from .entanglement import entanglement_profile, entropy
 from .flow import Flow
+from .learned_lens import AttentionLens, HeadOutputs, LearnedLens, outputs_at
 from .lens import Lens, knock_out, stream_logits
+from .low_rank import Compression, HeadRows, Subspace, compressed, head_rows
 from .massive import Massive, massive, replaced
 from .memory import CMR, fit_cmr, lag_curve
 from .parallel import ParallelContexts
@@ -26,13 +30,18 @@ from .writers import Projections, Writer, projections, writers
 __all__ = [
     "CMR",
     "Agreement",
+    "AttentionLens",
     "CoRelevance",
+    "Compression",
     "Concentration",
     "Course",
     "Curve",
     "Deletion",
     "Flow",
     "Gradient",
+    "HeadOutputs",
+    "HeadRows",
+    "LearnedLens",
     "Lens",
     "Massive",
     "Occlusion",
@@ -41,11 +50,13 @@ __all__ = [
     "Projections",
     "RawAttention",
     "Relevance",
+    "Repair",
     "Rollout",
     "Similarity",
     "Sink",
     "Sinks",
     "Step",
+    "Subspace",
     "Trace",
     "ValueWeighted",
     "ValueZeroing",
@@ -53,16 +64,22 @@ __all__ = [
     "activation_patching",
     "agreement",
     "attention_similarity",
+    "circuit",
     "cka",
     "collapse",
+    "compressed",
     "concentration",
+    "entanglement_profile",
+    "entropy",
     "fit_cmr",
     "head_outputs",
+    "head_rows",
     "knock_out",
     "lag_curve",
     "massive",
     "neuron_similarity",
     "norm_map",
+    "outputs_at",
     "patched",
     "path_patching",
     "paths",
@@ -70,6 +87,7 @@ __all__ = [
     "projections",
     "repetition",
     "replaced",
+    "reuse",
     "similarity",
     "singular_values",
     "sinks",
