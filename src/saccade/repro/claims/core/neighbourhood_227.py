@@ -53,7 +53,7 @@ def inputs(side: int, seed: int) -> list[Tensor]:
 )
 def run(quick: bool, seed: int) -> Result:
     """Counted, not timed; a unit is one case: 3 or 7 places along each axis of an image, 7 or 63 of a sequence."""
-    side = 32 if quick else 64
+    side = 32 if quick else 48
     operations, traffic, growth, exact = [], [], [], []
     for case in CASES:
         work = {}

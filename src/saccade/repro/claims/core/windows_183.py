@@ -19,18 +19,17 @@ from saccade.testing.cost import counted
 
 BAR, EXACT = 1.5, -1e-5
 """Bytes against those of the form that writes maps; largest difference from float64."""
-WIDTH = 32
+WIDTH, IMAGES = 32, 2
 
 
 @dataclass(frozen=True)
 class Case:
-    """Side of the image in tokens, heads, side of a window, shift of the windows, and images."""
+    """Side of the image in tokens, heads, side of a window, and shift of the windows."""
 
     side: int
     heads: int
     window: int
     shift: int
-    images: int
 
     def mechanism(self) -> Any:
         """Attention of the windows, with biases that are not zero."""
@@ -42,7 +41,7 @@ class Case:
     def inputs(self, seed: int) -> list[Tensor]:
         """q, k, v of the images."""
         draw = torch.Generator().manual_seed(seed)
-        return [torch.randn(self.images, self.heads, self.side**2, WIDTH, generator=draw) for _ in range(3)]
+        return [torch.randn(IMAGES, self.heads, self.side**2, WIDTH, generator=draw) for _ in range(3)]
 
     def maps(self, table: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The same as its definition is implemented: roll, cut into windows, map, bias, mask, softmax, put together."""
@@ -77,7 +76,7 @@ class Case:
 def run(quick: bool, seed: int) -> Result:
     """Bytes counted and not timed, cutting and putting together included; a unit is one size of image and windows."""
     sizes = [(56, 3, 7), (28, 6, 7), (14, 12, 7), (64, 3, 8)] + ([] if quick else [(64, 4, 16), (72, 3, 12)])
-    cases = [Case(*size, shift, 1 if quick else 4) for size in sizes for shift in (0, size[-1] // 2)]
+    cases = [Case(*size, shift) for size in sizes for shift in (0, size[-1] // 2)]
     traffic, exact = [], []
     for case in cases:
         m, qkv = case.mechanism(), case.inputs(seed)

@@ -41,7 +41,7 @@ def blocks(generator: torch.Generator, rows: int = ROWS) -> Batch:
 )
 def run(quick: bool, seed: int) -> Result:
     """Accuracy of the answer with the paper's kernels; a unit is one training run of both, on the same data."""
-    runs, steps = (2, 200) if quick else (3, 400)
+    runs, steps = (2, 200) if quick else (3, 300)
     rates = (1e-2,) if quick else (3e-3, 1e-2)
     tuning = blocks(torch.Generator().manual_seed(2**30), 512)
     fresh = blocks(torch.Generator().manual_seed(2**30 + 1 + seed), 2048)

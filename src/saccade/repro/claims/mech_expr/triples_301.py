@@ -48,7 +48,7 @@ def run(quick: bool, seed: int) -> Result:
 
     Windows are shorter than the paper's 512 and 32, since all that is to be seen lies within 24 tokens.
     """
-    runs, steps = (2, 250) if quick else (3, 400)
+    runs, steps = (2, 250) if quick else (3, 300)
     rates = (1e-2,) if quick else (3e-3, 1e-2)
     tuning = facts(torch.Generator().manual_seed(2**30), 512)
     fresh = facts(torch.Generator().manual_seed(2**30 + 1 + seed), 1024)
