@@ -39,7 +39,7 @@ def run(quick: bool, seed: int) -> Result:
     The layer without convolutions has kernels of a single tap and is the same in everything else. Units: of accuracy a
     training run of all on the same data, of operations a width. Control: softmax attention with rotary positions.
     """
-    runs, steps = (2, 150) if quick else (5, 250)
+    runs, steps = (2, 150) if quick else (3, 200)
     task, tests = (Lookup(keys=8, values=4, pairs=4, apart=True, rows=rows) for rows in (32, 512))
     sizes = Sizes(task.vocabulary, dim=32, heads=2, layers=1)
     makes = {

@@ -61,7 +61,7 @@ def run(quick: bool, seed: int) -> Result:
     Units: of operations and outputs a width of heads, with the future and without; of accuracy a training run of both
     on the same data. Control: it is not guessing.
     """
-    runs, steps, length = (2, 150, 512) if quick else (5, 200, 2048)
+    runs, steps, length = (2, 150, 512) if quick else (3, 200, 1024)
     cases = [(width, causal) for width in (8, 16, 32) for causal in (True, False)]
     powers = [[growth(name, width, causal, length) for name in ("softmax", "fast")] for width, causal in cases]
     exact = [[0.0, error(width, causal, 100 * seed + i)] for i, (width, causal) in enumerate(cases)]

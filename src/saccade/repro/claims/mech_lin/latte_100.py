@@ -30,7 +30,7 @@ def run(quick: bool, seed: int) -> Result:
 
     Units: of accuracy a training run of both on the same data, of costs a width of heads. Control: it is not guessing.
     """
-    runs, steps, length = (2, 150, 128) if quick else (5, 200, 512)
+    runs, steps, length = (2, 150, 128) if quick else (3, 200, 256)
     task, tests = Lookup(keys=8, values=4, pairs=6), Lookup(keys=8, values=4, pairs=6, rows=512)
     sizes = Sizes(task.vocabulary, dim=32, heads=2, layers=1)
     makes = {name: host(sizes, name) for name in ("softmax", "latte")}

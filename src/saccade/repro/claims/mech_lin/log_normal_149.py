@@ -67,7 +67,7 @@ def run(quick: bool, seed: int) -> Result:
 
     The kernel to compare with is in each draw that which comes nearest to softmax.
     """
-    units, tokens = (6, 128) if quick else (12, 192)
+    units, tokens = (6, 128) if quick else (8, 160)
     drawn = [concentrations(tokens, MEASURED + 1000 * (seed + 3) + i) for i in range(units)]
     falls = [[max(fall(one["entropy"], kind) for kind in KERNELS), fall(one["entropy"], OWN)] for one in drawn]
     errors = {

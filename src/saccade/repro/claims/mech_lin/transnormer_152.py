@@ -41,7 +41,7 @@ def run(quick: bool, seed: int) -> Result:
 
     Units: of operations a width, of accuracy a training run of both on the same data. Control: it is not guessing.
     """
-    runs, steps, stretch = (2, 150, 4) if quick else (5, 200, 16)
+    runs, steps, stretch = (2, 150, 4) if quick else (3, 200, 16)
     counts = [
         [growth(mechanism(name, width, 2), stretch) for name in ("softmax", "transnormer")] for width in (32, 48, 64)
     ]
