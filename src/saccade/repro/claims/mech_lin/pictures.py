@@ -1,0 +1,40 @@
+"""Small pictures whose cells are to name a neighbour: on which side it stands, the first row says to all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from saccade.repro.host import IGNORED, Batch
+
+USES = ("saccade.repro.claims.mech_lin.pictures",)
+SIDES = ((0, -1), (0, 1), (1, 0), (-1, 0))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """``side`` × ``side`` cells of ``colours``; those of the first row carry one of as many marks as there are sides.
+
+    A cell that is not at the edge names the colour of its neighbour on the side of the mark.
+    """
+
+    side: int = 6
+    colours: int = 6
+    rows: int = 16
+
+    @property
+    def symbols(self) -> int:
+        """Colours and marks."""
+        return self.colours + len(SIDES)
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        """Cells and what they are to name, [rows, side²]."""
+        cells = torch.randint(self.colours, (self.rows, self.side, self.side), generator=generator)
+        mark = torch.randint(len(SIDES), (self.rows, 1), generator=generator)
+        wanted = torch.stack([cells.roll((-down, -across), (1, 2)) for down, across in SIDES])
+        wanted = wanted[mark[:, 0], torch.arange(self.rows)]
+        inner = torch.zeros(self.side, self.side, dtype=torch.bool)
+        inner[2:-1, 1:-1] = True
+        cells[:, 0] = self.colours + mark
+        return cells.flatten(1), wanted.masked_fill(~inner, IGNORED).flatten(1)
