@@ -21,6 +21,7 @@ from saccade.see import (
     head_rows,
     outputs_at,
     reuse,
+    signals,
 )
 
 from .dense import case
@@ -192,3 +193,52 @@ def test_a_repair_moves_the_heads_attention_and_nothing_else():
     torch.testing.assert_close(found[:, -1].double(), expected[:, -1], atol=1e-4, rtol=1e-3)
     with pytest.raises(MeasureError, match="between 0 and 1"):
         Repair({1: [2]}, "value", share=1.5)
+
+
+def test_signals_are_the_terms_of_the_logit_and_of_its_parts():
+    """By whole matrices: the rotation by its formula, singular vectors of the bilinear form, parts through the norm."""
+    model = case("llama").model
+    ids = torch.randint(3, 60, (6, 11), generator=torch.Generator().manual_seed(4))
+    query, key, head = 9, 4, 3
+    found = signals(sc.attach(model), 2, head, query, key, input_ids=ids)
+    layer = model.model.layers[2]
+    with torch.no_grad():
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+        stream = states[2]
+        x = layer.input_layernorm(stream)
+        cos, sin = model.model.rotary_emb(x, torch.arange(11)[None])
+
+        def turn(position):
+            eye = torch.eye(8, dtype=torch.float64)
+            half = torch.cat([-eye[:, 4:], eye[:, :4]], 1)
+            return eye * cos[0, position].double() + half * sin[0, position].double()
+
+        w_q = layer.self_attn.q_proj.weight.T.view(32, 4, 8)[:, head] @ turn(query)
+        w_k = layer.self_attn.k_proj.weight.T.view(32, 2, 8)[:, head // 2] @ turn(key)
+        omega = w_q @ w_k.T / math.sqrt(8)
+        u, s, v = torch.linalg.svd(omega)
+        above = x[:, key] - x[:, : query + 1].mean(1)
+        terms = (x[:, query] @ u[:, :8]) * s[:8] * (above @ v[:8].T)
+        logit = torch.einsum("bm,mn,bn->b", x[:, query], omega, x[:, key])
+        gain = layer.input_layernorm.weight * (stream[:, key].square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+        kept = []
+        with oracle(model, output=lambda path, output: kept.append(output) or output):
+            model(input_ids=ids)
+        o = model.model.layers[1].self_attn.o_proj.weight.T.view(4, 8, 32)[2]
+        part = (kept[1][:, 2, key] @ o) * gain
+        own = (x[:, query] @ u[:, :8]) * s[:8] * (part @ v[:8].T)
+    torch.testing.assert_close(found.values.double(), s[:8], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found.terms.double(), terms, atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(found.logit.double(), logit, atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(found.parts["L1H2"].double(), own, atol=1e-3, rtol=1e-2)
+    assert list(found.parts) == ["embedding", *[f"L{i}H{h}" for i in range(2) for h in range(4)], "rest"]
+    turned = found.turned(torch.linalg.qr(torch.randn(8, 8))[0])
+    torch.testing.assert_close(turned.terms.sum(-1), found.terms.sum(-1), atol=1e-3, rtol=1e-3)
+    for sample, mask in enumerate(found.kept(0.9)):
+        ordered, least = found.terms[sample].sort(descending=True).values, 0.9 * float(found.terms[sample].sum())
+        count = next(n for n in range(9) if float(ordered[:n].sum()) >= least)
+        assert int(mask.sum()) == count
+    with pytest.raises(MeasureError, match="no head L2H9"):
+        signals(sc.attach(model), 2, 9, query, key, input_ids=ids)
+    with pytest.raises(MeasureError, match="more samples"):
+        signals(sc.attach(model), 2, head, query, key, input_ids=ids[:1])

@@ -21,6 +21,7 @@ from .paths import Paths, paths
 from .raw import RawAttention, ValueWeighted, norm_map
 from .relevance import Relevance
 from .rollout import Rollout
+from .signals import Signals, signals
 from .similarity import Similarity, attention_similarity, cka, neuron_similarity, similarity
 from .sinks import Sink, Sinks, sinks
 from .spectrum import singular_values
@@ -52,6 +53,7 @@ __all__ = [
     "Relevance",
     "Repair",
     "Rollout",
+    "Signals",
     "Similarity",
     "Sink",
     "Sinks",
@@ -88,6 +90,7 @@ __all__ = [
     "repetition",
     "replaced",
     "reuse",
+    "signals",
     "similarity",
     "singular_values",
     "sinks",
