@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .attended import Delimiter, FalseInduction, Instruction, Operands, Sink, Syntax
 from .headset import HeadError, HeadSet
 from .knockout import Context, Memory, Temporal
+from .longcontext import LongContext
 from .positions import DuplicateToken, Induction, Offset, PreviousToken
 from .retrieval import Retrieval
+from .rotary import Positional
 from .sensitivity import Memorisation, Sensitivity
 from .shapley import Shapley
+from .writing import AnswerWriting
 
 if TYPE_CHECKING:
     from saccade.hosts import Host
@@ -30,6 +33,8 @@ KINDS: dict[str, type[Any]] = {
         PreviousToken,
         DuplicateToken,
         Offset,
+        Positional,
+        LongContext,
         Sink,
         Delimiter,
         Syntax,
@@ -40,6 +45,7 @@ KINDS: dict[str, type[Any]] = {
         Temporal,
         Context,
         Memory,
+        AnswerWriting,
         Memorisation,
         Sensitivity,
         Shapley,
