@@ -35,8 +35,8 @@ def run(quick: bool, seed: int) -> Result:
 
     Other lists tell the induction heads (by attention) and the previous-token heads (those of the first layer with
     attention of at least 0.2 to the token before). The vectors of a pair of tokens are the fewest whose terms reach
-    90 % of the logit less the mean over keys. What is cut is the previous-token heads' part of the key, along the vectors
-    of the pair or along as many of the others, for the query and all induction heads at once.
+    90 % of the logit less the mean over keys. What is cut is the previous-token heads' part of the key, along the
+    vectors of the pair or along as many of the others, for the query and all induction heads at once.
     """
     count, draws = (40, 2) if quick else (200, 4)
     lm = copier()
