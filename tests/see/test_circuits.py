@@ -12,16 +12,19 @@ from saccade.see import (
     AttentionLens,
     Compression,
     HeadOutputs,
+    Lens,
     Repair,
     Subspace,
     circuit,
     compressed,
     entanglement_profile,
     entropy,
+    feed_forward,
     head_rows,
     outputs_at,
     reuse,
     signals,
+    suppressors,
 )
 
 from .dense import case
@@ -242,3 +245,34 @@ def test_signals_are_the_terms_of_the_logit_and_of_its_parts():
         signals(sc.attach(model), 2, 9, query, key, input_ids=ids)
     with pytest.raises(MeasureError, match="more samples"):
         signals(sc.attach(model), 2, head, query, key, input_ids=ids[:1])
+
+
+def test_feed_forward_layers_are_their_heads_and_the_rest():
+    """The module's own output; coefficients by normal equations over stacked samples and dimensions."""
+    model = case("llama").model
+    ids = torch.randint(3, 60, (9, 11), generator=torch.Generator().manual_seed(5))
+    lm, wrote, kept = sc.attach(model), [], []
+    handle = model.model.layers[1].mlp.register_forward_hook(lambda m, a, out: wrote.append(out.detach()[:, -1]))
+    with torch.no_grad(), oracle(model, output=lambda path, output: kept.append(output) or output):
+        model(input_ids=ids)
+    handle.remove()
+    found = feed_forward(lm, 1, input_ids=ids)
+    o = model.model.layers[1].self_attn.o_proj.weight.detach().T.view(4, 8, 32)
+    heads = torch.einsum("bhd,hdm->bhm", kept[1][:, :, -1], o)
+    torch.testing.assert_close(found.output.double(), wrote[0], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.heads.double(), heads, atol=1e-4, rtol=1e-3)
+    a = (heads - heads.mean(0)).transpose(1, 2).reshape(-1, 4)
+    b = (wrote[0] - wrote[0].mean(0)).reshape(-1)
+    coefficients = torch.linalg.solve(a.T @ a, a.T @ b)
+    torch.testing.assert_close(found.coefficients.double(), coefficients, atol=1e-3, rtol=1e-2)
+    assert float(found.rest.mean(0).abs().max()) < 1e-3
+    with pytest.raises(MeasureError, match="found 3"):
+        feed_forward(lm, 1, input_ids=ids[:3])
+
+
+def test_suppressors_lower_the_answer():
+    here = case("llama")
+    lens, wanted = Lens.of(sc.attach(here.model), **here.inputs), torch.tensor([7, 9])
+    logits = lens.head_logits(2)
+    mean = torch.stack([logits[i, :, wanted[i]] - logits[i].mean(-1) for i in range(2)]).mean(0)
+    assert suppressors(lens, wanted) == {2: [head for head in range(4) if mean[head] < 0]}

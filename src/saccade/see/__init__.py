@@ -19,11 +19,12 @@ from .parallel import ParallelContexts
 from .patching import activation_patching, head_outputs, patched, path_patching
 from .paths import Paths, paths
 from .raw import RawAttention, ValueWeighted, norm_map
+from .recall import FeedForward, feed_forward, suppressors
 from .relevance import Relevance
 from .rollout import Rollout
 from .signals import Signals, signals
 from .similarity import Similarity, attention_similarity, cka, neuron_similarity, similarity
-from .sinks import Sink, Sinks, sinks
+from .sinks import Sink, Sinks, planted, sinks
 from .spectrum import singular_values
 from .trace import Step, Trace, trace
 from .writers import Projections, Writer, projections, writers
@@ -38,6 +39,7 @@ __all__ = [
     "Course",
     "Curve",
     "Deletion",
+    "FeedForward",
     "Flow",
     "Gradient",
     "HeadOutputs",
@@ -73,6 +75,7 @@ __all__ = [
     "concentration",
     "entanglement_profile",
     "entropy",
+    "feed_forward",
     "fit_cmr",
     "head_outputs",
     "head_rows",
@@ -85,6 +88,7 @@ __all__ = [
     "patched",
     "path_patching",
     "paths",
+    "planted",
     "progress",
     "projections",
     "repetition",
@@ -95,6 +99,7 @@ __all__ = [
     "singular_values",
     "sinks",
     "stream_logits",
+    "suppressors",
     "syntactic",
     "targets",
     "trace",
