@@ -9,6 +9,7 @@ from saccade.core.errors import MeasureError
 from saccade.see.dynamics import Course, collapse, progress, repetition, syntactic
 from saccade.see.parallel import ParallelContexts
 from saccade.see.similarity import attention_similarity, cka, neuron_similarity, similarity
+from saccade.see.sinks import planted
 
 from .dense import case
 
@@ -164,3 +165,26 @@ def test_parallel_contexts_in_a_padded_model_equal_each_context_alone():
 def test_parallel_contexts_say_what_is_wrong(arguments, message):
     with pytest.raises(MeasureError, match=message):
         ParallelContexts(**arguments)
+
+
+def test_planted_vectors_are_added_along_the_primary_state():
+    here = case("bert")
+    lm = sc.attach(here.model)
+    places = torch.arange(11)[None].expand(2, -1) == 4
+    model, kept = here.model, []
+    with torch.no_grad():
+        before = model(**here.inputs, output_hidden_states=True).hidden_states[2]
+        handle = model.bert.encoder.layer[2].register_forward_pre_hook(lambda _, args: kept.append(args[0]))
+        with planted(lm, 2, places, 0.5):
+            model(**here.inputs)
+        with planted(lm, 2, places, 2.0, torch.eye(32, dtype=torch.float64)[3]):
+            model(**here.inputs)
+        handle.remove()
+    expected = before.clone()
+    expected[:, 4] += 0.5 * before[:, 0]
+    torch.testing.assert_close(kept[0], expected)
+    expected = before.clone()
+    expected[:, 4, 3] += 2 * before[:, 0].norm(dim=-1)
+    torch.testing.assert_close(kept[1], expected)
+    with pytest.raises(MeasureError, match="layers 1 to 3"), planted(lm, 4, places, 1.0):
+        pass

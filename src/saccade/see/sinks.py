@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from saccade.core.errors import MeasureError
+
+from .massive import blocks_of
 from .trace import Trace, trace
 
 if TYPE_CHECKING:
@@ -118,6 +124,50 @@ def strengths(seen: Trace, least: int = 4) -> Tensor:
         step.visit(add)
         found.append(torch.where(viewers >= least, total / viewers.clamp_min(1), 0.0))
     return torch.stack(found)
+
+
+@contextmanager
+def planted(lm: Host, layer: int, places: Tensor, size: float, direction: Tensor | None = None) -> Iterator[None]:
+    r"""Make secondary sinks in the body: add :math:`s\,\|h_0\|\,u` to the states of some tokens after a layer.
+
+    :math:`h_0` is the state there of the first token, the usual primary sink, and :math:`u` its
+    direction: what the feed-forward layers that make secondary sinks write.
+
+    Args:
+        lm: an attached model; its output states are ``[B, N, dim]``.
+        layer: hidden state that is changed; l is the output of layer l - 1.
+        places: tokens that become sinks, boolean ``[B, N]``; padding must be on the right.
+        size: :math:`s`, the norm of what is added as a share of the primary sink's own.
+        direction: another direction ``[dim]``, as a control.
+
+    Source: paper 278, sections on how secondary sinks are formed.
+
+    Example:
+        >>> import saccade as sc
+        >>> from transformers import BertConfig, BertModel
+        >>> lm = sc.attach(BertModel(BertConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
+        ...                                     intermediate_size=16, vocab_size=30)).eval())
+        >>> with planted(lm, 1, torch.arange(8)[None] == 5, 1.0):
+        ...     strength = strengths(trace(lm, input_ids=torch.arange(8)[None]))
+        >>> strength.shape
+        torch.Size([3, 1, 2, 8])
+    """
+    blocks = blocks_of(lm)
+    if not 1 <= layer <= len(blocks):
+        raise MeasureError(f"hidden state {layer} is no output of a layer; there are layers 1 to {len(blocks)}.")
+
+    def hook(_: Any, __: Any, output: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        primary = states[:, :1]
+        along = F.normalize(primary if direction is None else direction.to(states), dim=-1)
+        changed = states + size * primary.norm(dim=-1, keepdim=True) * along * places.to(states)[..., None]
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = lm.model.get_submodule(blocks[layer - 1]).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _stretches(flags: list[bool]) -> list[tuple[int, int]]:
