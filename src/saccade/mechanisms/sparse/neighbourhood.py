@@ -100,7 +100,8 @@ class Neighbourhood(QKV):
         last = torch.div(size - rest + dilation - 1, dilation, rounding_mode="floor") - window
         start = (i // dilation - window // 2).minimum(last).clamp(min=0)
         step = j // dilation - start
-        return (j % dilation == rest) & (step >= 0) & (step < window)
+        seen: Tensor = (j % dilation == rest) & (step >= 0) & (step < window)
+        return seen
 
     def axis(self, size: int, count: Tensor) -> Tiles:
         """Tiles of an axis; they reach wider where samples end before ``size``, since any window may be moved then."""

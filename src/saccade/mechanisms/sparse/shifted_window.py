@@ -134,7 +134,8 @@ class ShiftedWindow(QKV):
 
 def split(image: Tensor, rows: Piece, columns: Piece) -> Tensor:
     """``[B, H, rows, columns, D]`` as ``[B, H, windows, side, windows, side, D]``, a view."""
-    return image.unflatten(3, (columns.count, columns.side)).unflatten(2, (rows.count, rows.side))
+    windows: Tensor = image.unflatten(3, (columns.count, columns.side)).unflatten(2, (rows.count, rows.side))
+    return windows
 
 
 def cut(image: Tensor, rows: Piece, columns: Piece) -> Tensor:
@@ -145,4 +146,5 @@ def cut(image: Tensor, rows: Piece, columns: Piece) -> Tensor:
 def paste(windows: Tensor, rows: Piece, columns: Piece) -> Tensor:
     """The image of the windows, ``[B, H, rows, side, columns, side, D]`` without a copy."""
     cells = windows.unflatten(2, (rows.side, columns.side)).unflatten(0, (-1, rows.count, columns.count))
-    return cells.permute(0, 3, 1, 4, 2, 5, 6)
+    parts: Tensor = cells.permute(0, 3, 1, 4, 2, 5, 6)
+    return parts

@@ -61,4 +61,5 @@ class Tiles:
         mask = mask if len(self.visible) == 1 else mask.repeat_interleave(heads, dim=1)
         out = attention(q, k, v, mask=mask).values
         back = self.queries.flatten().argsort()[: self.size]
-        return out.transpose(1, 2).flatten(0, 1)[back].transpose(0, 1).unflatten(0, (batch, heads))
+        mixed: Tensor = out.transpose(1, 2).flatten(0, 1)[back].transpose(0, 1).unflatten(0, (batch, heads))
+        return mixed

@@ -57,14 +57,16 @@ class Case:
             maps = maps.masked_fill(hidden, -math.inf)
         out = (maps.softmax(-1) @ v).unflatten(1, (count, count)).unflatten(-2, (w, w))
         image = out.permute(0, 3, 1, 4, 2, 5, 6).contiguous().view(*out.shape[:1], self.heads, side, side, WIDTH)
-        return image.roll((self.shift, self.shift), (2, 3)).flatten(2, 3)
+        whole: Tensor = image.roll((self.shift, self.shift), (2, 3)).flatten(2, 3)
+        return whole
 
     def cut(self, x: Tensor) -> Tensor:
         """[B,H,N,D] -> [B,windows,H,places,D]."""
         w, count = self.window, self.side // self.window
         image = x.unflatten(2, (self.side, self.side)).roll((-self.shift, -self.shift), (2, 3))
         parts = image.unflatten(3, (count, w)).unflatten(2, (count, w)).permute(0, 2, 4, 1, 3, 5, 6)
-        return parts.contiguous().flatten(4, 5).flatten(1, 2)
+        windows: Tensor = parts.contiguous().flatten(4, 5).flatten(1, 2)
+        return windows
 
 
 @claim(
