@@ -25,7 +25,7 @@ viewer: $(READY)
 	cd viewer && npm install --no-package-lock --no-audit --no-fund --silent
 	cd viewer && npm run --silent build
 	$(BIN)/python viewer/browser/pages.py
-	cd viewer && npm test --silent
+	cd viewer && PYTHON=$(CURDIR)/$(BIN)/python npm test --silent
 
 lint: $(READY)
 	$(BIN)/ruff check .

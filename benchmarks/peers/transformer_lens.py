@@ -55,4 +55,19 @@ def _cache(size: Size) -> Callable[[], Tensor]:
     return run
 
 
-VARIANTS = {"plain": _plain, "hooks": _hooks, "cache": _cache}
+def _rollout(size: Size) -> Callable[[], Tensor]:
+    """From the last token, of all cached patterns."""
+    bridge, ids = _bridge(size), inputs.tokens(1, size.length)
+
+    def run() -> Tensor:
+        _, cache = bridge.run_with_cache(ids, names_filter=_is_pattern)
+        last = torch.zeros(1, size.length)
+        last[:, -1] = 1
+        for pattern in reversed(list(cache.values())):
+            last = 0.5 * torch.einsum("bi,bij->bj", last, pattern.mean(1)) + 0.5 * last
+        return last[:, None]
+
+    return run
+
+
+VARIANTS = {"plain": _plain, "hooks": _hooks, "cache": _cache, "rollout": _rollout}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = {"engine": 30, "padded": 4, "model": 5, "long": 1, "decode": 10, "see": 5}
+CASES = {"engine": 30, "padded": 4, "model": 5, "long": 1, "decode": 10, "see": 6}
 PEERS = ("transformer_lens", "nnsight")
 
 

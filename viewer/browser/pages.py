@@ -1,6 +1,7 @@
 """Writes browser/page.html: two sites of two heads over eight tokens, where head 1 of site 0 reads the token before.
 
 Its queries stand in a row on the left half of their plane, its keys on the right; rollout is a half, a quarter ...
+Its paths: half of what a token has stays, half comes from the token before.
 """
 
 from pathlib import Path
@@ -43,7 +44,19 @@ def made() -> Capture:
         plane.astype(np.uint16),
         np.full((2, 2), 0.5, np.float32),
         (0.5 ** (rows[::-1] + 1)).astype(np.float32),
+        paths(),
     )
+
+
+def paths() -> np.ndarray:
+    """Two layers, all tokens, from the last one."""
+    mix = 0.5 * np.eye(N) + 0.5 * np.eye(N, k=-1)
+    mix[0, 0] = 1
+    nodes = [np.eye(N)[-1]]
+    for _ in range(2):
+        nodes.insert(0, nodes[0] @ mix)
+    edges = [nodes[layer + 1][:, None] * mix for layer in range(2)]
+    return np.concatenate([[2, N], np.arange(N), *nodes, *(edge.ravel() for edge in edges)]).astype(np.float32)
 
 
 if __name__ == "__main__":

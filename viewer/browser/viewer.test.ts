@@ -1,6 +1,6 @@
 /** The page in a real Chromium: pixels and DOM. The page is made by browser/pages.py; see the Makefile. */
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -117,3 +117,32 @@ run("heads by a labelling: the planted one is the darkest", async () => {
   await page.locator('[aria-label="measure"]').selectOption("same label");
   expect(await page.locator('[data-site="1"][data-head="0"]').evaluate((each) => getComputedStyle(each).backgroundColor)).toBe("rgb(8, 48, 107)");
 });
+
+run("the flow's widest line is the planted one, and hovering it tells what flows", async () => {
+  const flow = page.locator('details[aria-label="flow"]');
+  const lines = await flow.locator("line").evaluateAll((all) => all.map((each) => ({ wide: Number(each.getAttribute("stroke-width")), value: (each as SVGElement).dataset.value })));
+  expect(lines.reduce((a, b) => (b.wide > a.wide ? b : a)).value).toBe("0.5");
+  const line = flow.locator('[data-edge="1/7/6"]');
+  const middle = await line.evaluate((each) => {
+    const here = each as unknown as SVGLineElement;
+    here.scrollIntoView({ block: "center" });
+    const [x1, y1, x2, y2] = [here.x1, here.y1, here.x2, here.y2].map((length) => length.baseVal.value);
+    const point = new DOMPoint((x1 + x2) / 2, (y1 + y2) / 2).matrixTransform(here.getScreenCTM()!);
+    return [point.x, point.y];
+  });
+  await page.mouse.move(middle[0], middle[1]);
+  await expect.poll(() => flow.locator(".said").innerText(), PATIENCE).toBe("token 7 (word7) after layer 2 has 0.5 from token 6 (word6) after layer 1");
+  await flow.locator('[data-node="1/6"]').hover();
+  await expect.poll(() => flow.locator(".said").innerText(), PATIENCE).toBe("token 6 (word6) after layer 1: 0.5");
+});
+
+for (const [format, magic] of [["SVG", "<svg"], ["PNG", "\u0089PNG"]])
+  for (const what of ["heads", "map", "flow"])
+    run(`${what} can be saved as ${format}`, async () => {
+      await page.locator('[aria-label="save"]').selectOption(what);
+      const [saved] = await Promise.all([page.waitForEvent("download", PATIENCE), page.getByRole("button", { name: format, exact: true }).click()]);
+      const bytes = readFileSync(await saved.path());
+      expect(saved.suggestedFilename()).toBe(`${what}.${format.toLowerCase()}`);
+      expect(bytes.toString("latin1").slice(0, 4)).toBe(magic);
+      expect(bytes.length).toBeGreaterThan(200);
+    });

@@ -136,6 +136,11 @@ export class Capture {
     return this.arrays.rollout?.data as Float32Array | undefined;
   }
 
+  /** Its paths, where the capture holds them. */
+  get paths(): Float32Array | undefined {
+    return this.arrays.paths?.data as Float32Array | undefined;
+  }
+
   private *kept(site: number, head: number, query: number): Generator<[number, number]> {
     const start = ((site * this.heads + head) * this.tokens.length + query) * this.links;
     for (let i = start; i < start + this.links; i++) {

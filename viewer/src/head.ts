@@ -24,7 +24,7 @@ export function headView(state: State): HTMLElement {
   const canvas = make("canvas", { role: "img", tabindex: "0" });
   const said = make("p", { class: "said", "aria-live": "polite" });
   const scale = make("div");
-  const bar = make("div", { class: "bar" }, check("hide the first block of keys", state.look.hideFirst, (hideFirst) => state.set({ hideFirst })));
+  const bar = make("div", { class: "bar" }, check("hide the first token, here and below", state.look.hideFirst, (hideFirst) => state.set({ hideFirst })));
 
   const at = (event: MouseEvent): [number, number] => {
     const box = canvas.getBoundingClientRect();

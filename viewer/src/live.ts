@@ -47,6 +47,7 @@ export function live(element: HTMLElement, mount: (element: HTMLElement, host: H
         space: async (_, site) => (await ask("/space", { ...asked, site })).arrayBuffer(),
         neurons: async (_, site, query, key) => new Float32Array(await (await ask("/neurons", { ...asked, site, query, key })).arrayBuffer()),
         rollout: async (_, query) => new Float32Array(await (await ask("/rollout", { ...asked, query })).arrayBuffer()),
+        paths: async (_, query, by) => (await ask("/paths", { ...asked, query, by })).arrayBuffer(),
         select: (selection) => {
           clearTimeout(pending);
           pending = setTimeout(() => void write(selection), WAIT);

@@ -3,7 +3,8 @@
 import { Capture } from "./capture";
 import { button, make } from "./dom";
 import { editView } from "./edit";
-import { download, headSvg, modelSvg } from "./export";
+import { exports } from "./export";
+import { flowView } from "./flow";
 import { headView } from "./head";
 import { live } from "./live";
 import { modelView } from "./model";
@@ -41,18 +42,14 @@ export function mount(element: HTMLElement, host: Host): State {
     root.classList.toggle("dark");
     state.set({ dark: root.classList.contains("dark") });
   });
-  const save = [
-    button("save model view (SVG)", () => download("heads.svg", "image/svg+xml", modelSvg(state))),
-    button("save map (SVG)", () => download("head.svg", "image/svg+xml", headSvg(state))),
-    button("save map (PNG)", () => root.querySelector("canvas")?.toBlob((blob) => blob && download("head.png", "image/png", blob))),
-  ];
   root.append(
     make("style", {}, STYLE),
     make("h1", {}, captures.map((each) => each.model).join(" and ")),
     make("p", { class: "hint" }, CAUTION),
-    make("div", { class: "bar" }, theme, ...save),
+    make("div", { class: "bar" }, theme, exports(state, root)),
     make("div", { class: "panes" }, modelView(state), headView(state)),
     tokensView(state),
+    ...(host.paths || captures.every((each) => each.paths) ? [flowView(state)] : []),
     ...(host.space || captures.every((each) => each.plane(0, 0)) ? [spaceView(state)] : []),
     ...(host.neurons ? [neuronView(state)] : []),
     editView(state),
@@ -101,6 +98,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): void {
   const space = (capture: number, site: string): Promise<ArrayBuffer> => ask("space", { capture, site });
   const neurons = async (capture: number, site: string, query: number, key: number): Promise<Float32Array> => new Float32Array(await ask("neurons", { capture, site, query, key }));
   const rollout = async (capture: number, query: number): Promise<Float32Array> => new Float32Array(await ask("rollout", { capture, query }));
+  const paths = (capture: number, query: number, by: string): Promise<ArrayBuffer> => ask("paths", { capture, query, by });
   const select = (selection: unknown): void => {
     model.set("selection", selection);
     model.save_changes();
@@ -109,7 +107,7 @@ function render({ model, el }: { model: Model; el: HTMLElement }): void {
     const captures = (model.get("captures") as DataView[]).map(
       (bytes) => new Capture(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
     );
-    mount(el, { captures, rows, space, neurons, rollout, select });
+    mount(el, { captures, rows, space, neurons, rollout, paths, select });
   };
   model.on("change:captures", show);
   show();

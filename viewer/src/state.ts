@@ -32,6 +32,7 @@ export interface Host {
   space?: (capture: number, site: string) => Promise<ArrayBuffer>;
   neurons?: (capture: number, site: string, query: number, key: number) => Promise<Float32Array>;
   rollout?: (capture: number, query: number) => Promise<Float32Array>;
+  paths?: (capture: number, query: number, by: string) => Promise<ArrayBuffer>;
   select?: (selection: Selection) => void;
 }
 

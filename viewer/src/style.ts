@@ -16,6 +16,7 @@ font:14px/1.45 system-ui,sans-serif;padding:12px}
 .saccade canvas{image-rendering:pixelated;border:1px solid var(--line);max-width:100%;cursor:crosshair}
 .saccade canvas.space{image-rendering:auto;display:block}.saccade summary{font-size:15px;font-weight:bold;margin:14px 0 4px;cursor:pointer}
 .saccade .swatch{display:inline-block;width:10px;height:10px;border:1px solid var(--line)}
+.saccade .flow{overflow:auto}.saccade .flow svg{max-width:none;display:block}.saccade .flow circle{cursor:pointer}
 .saccade .neurons{display:flex;flex-wrap:wrap;max-width:520px}
 .saccade .legend{display:flex;align-items:center;gap:6px;font-size:11px}
 .saccade .strip{display:inline-block;width:120px;height:10px;border:1px solid var(--line)}

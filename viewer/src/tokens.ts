@@ -54,13 +54,14 @@ export function tokensView(state: State): HTMLElement {
   const draw = (): void => {
     const { capture, look } = state;
     row = read();
-    const range = scaleOf(row.weights, { log: look.log, dark: look.dark });
+    const hidden = (at: number): boolean => look.hideFirst && at === 0;
+    const range = scaleOf(look.hideFirst ? row.weights.subarray(1) : row.weights, { log: look.log, dark: look.dark });
     scale.replaceChildren(legend(range, label(state, row)));
     const start = Math.max(0, Math.min(look.token - WINDOW / 2, capture.tokens.length - WINDOW));
     const spans = Object.entries(capture.spans);
     const shownTokens = capture.tokens.slice(start, start + WINDOW).map((token, i) => {
       const at = start + i;
-      const fill = rgb(row.weights[at], range);
+      const fill = rgb(hidden(at) ? range.low : row.weights[at], range);
       const inside = spans.filter(([, places]) => places.includes(at)).map(([name]) => name);
       const classes = ["token", at === look.token && look.mode !== "received" ? "pinned" : "", state.selection.tokens.includes(at) ? "picked" : ""];
       return make(

@@ -1,7 +1,7 @@
 import { beforeAll, expect, test, vi } from "vitest";
 import { Capture } from "../src/capture";
 import { mount } from "../src/main";
-import { packed } from "./packed";
+import { PATHS, packed } from "./packed";
 
 beforeAll(() => {
   vi.stubGlobal("matchMedia", () => ({ matches: false }));
@@ -125,4 +125,44 @@ test("the neuron view shows the products of the pinned token and a key", async (
   expect(neurons).toHaveBeenLastCalledWith(0, "text.0.self", 2, 1);
   expect(open.querySelector<HTMLElement>('[data-dimension="1"]')!.style.background).toBe("rgb(33, 102, 172)");
   expect(open.textContent).toContain("key of token 1 (b): logit -1.25; the largest parts: dimension 1 (-2), dimension 0 (0.5)");
+});
+
+const flow = (root: HTMLElement): HTMLDetailsElement => root.querySelector<HTMLDetailsElement>('details[aria-label="flow"]')!;
+const edges = (root: HTMLElement): [string, number][] =>
+  [...flow(root).querySelectorAll<SVGElement>("line")].map((each) => [each.dataset.edge!, Number(each.dataset.value)]);
+
+test("the flow of a page is drawn, the strongest line last, and the keyboard goes through its nodes", () => {
+  const { root, state } = shown({ captures: [new Capture(packed(2, ["a", "b", "c"], true))] });
+  expect(edges(root)).toEqual([["1/1/0", 0.25], ["0/0/0", 0.25], ["1/1/1", 0.75], ["0/1/1", 0.75]]);
+  const widths = [...flow(root).querySelectorAll("line")].map((each) => Number(each.getAttribute("stroke-width")));
+  expect(widths[3]).toBeGreaterThan(2 * widths[0]);
+  const box = flow(root).querySelector(".flow")!;
+  const press = (key: string): boolean => box.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  press("ArrowUp");
+  expect(flow(root).querySelector(".said")!.textContent).toBe("token 0 (a) after layer 1: 0.25");
+  press("Enter");
+  expect(state.look.token).toBe(0);
+  state.set({ hideFirst: true });
+  expect(edges(root).map(([name]) => name)).toEqual(["1/1/1", "0/1/1"]);
+});
+
+test("the flow into the pinned token is asked for, by rollout or by relevance", async () => {
+  const paths = vi.fn(async () => PATHS.slice().buffer);
+  const { root } = shown({ paths });
+  expect(paths).not.toHaveBeenCalled();
+  flow(root).open = true;
+  flow(root).dispatchEvent(new Event("toggle"));
+  await vi.waitFor(() => expect(edges(root)).toHaveLength(4));
+  expect(paths).toHaveBeenLastCalledWith(0, 2, "rollout");
+  const by = flow(root).querySelector<HTMLSelectElement>('[aria-label="flow by"]')!;
+  by.value = "relevance";
+  by.dispatchEvent(new Event("change"));
+  expect(paths).toHaveBeenLastCalledWith(0, 2, "relevance");
+});
+
+test("a hidden first token is blank, and the scale is that of the others", () => {
+  const { root, state } = shown({ captures: [new Capture(packed(2, ["a", "b", "c"], true))] });
+  state.set({ mode: "received", hideFirst: true });
+  const fill = (token: number): string => root.querySelector<HTMLElement>(`[data-token="${token}"]`)!.style.background;
+  expect([fill(0), fill(2)]).toEqual(["rgb(247, 251, 255)", "rgb(8, 48, 107)"]);
 });

@@ -1,3 +1,6 @@
+/** Two layers, tokens 0 and 2: of token 2 after layer 2, 0.75 stays and 0.25 is from token 0; below, all stay. */
+export const PATHS = Float32Array.from([2, 2, 0, 2, 0.25, 0.75, 0.25, 0.75, 0, 1, 0.25, 0, 0, 0.75, 0, 0, 0.25, 0.75]);
+
 /** The layout of pack.py, written independently: header, then arrays at multiples of 8. */
 export function packed(heads = 2, tokens = ["a", "b", "c"], asked = false): ArrayBuffer {
   const n = tokens.length;
@@ -14,6 +17,7 @@ export function packed(heads = 2, tokens = ["a", "b", "c"], asked = false): Arra
       ["space", "uint16", [1, heads, 2, n, 2], Uint16Array.from({ length: heads * n * 4 }, (_, i) => i * 1000)],
       ["share", "float32", [1, heads], Float32Array.from({ length: heads }, (_, i) => 0.5 + i / 4)],
       ["rollout", "float32", [n], Float32Array.from({ length: n }, (_, i) => (i + 1) / 8)],
+      ["paths", "float32", [18], PATHS],
     );
   const places: Record<string, unknown> = {};
   let size = 0;

@@ -37,7 +37,7 @@ class Relevance:
     Only one row of R is wanted, so everything is a chain of products with :math:`\bar A` and its transpose, computed
     in row tiles: :math:`\nabla A_{ij} = \nabla O_i \cdot v_j` needs no matrix either. O(n · tile) memory.
 
-    Two streams that attend to each other (co-attention) are not served.
+    Two streams that attend to each other (co-attention): :class:`saccade.see.coattention.CoRelevance`.
 
     Source: Chefer, Gur & Wolf, "Generic Attention-model Explainability" (paper 186), equations 5 to 10. Their code
     sets the diagonal of the result of an image classifier's class token aside; here it stays.
@@ -70,7 +70,9 @@ class Relevance:
         """Relevance of the tokens of each stack, from weights of output tokens ``[B, N]``."""
         strange = [step.site.name for step in seen.steps if step.site.kind == "cross" and not seen.encoder_decoder]
         if strange:
-            raise MeasureError(f"{strange[0]} reads tokens of no stack of this model; co-attention is not served.")
+            raise MeasureError(
+                f"{strange[0]} reads tokens of no stack of this model; for co-attention call CoRelevance."
+            )
         y, z = start, None
         inner = seen.stack(seen.explained)
         for index, step in reversed(list(enumerate(seen.steps))):

@@ -12,7 +12,7 @@ import torch
 from saccade.core.measures import Distance, Entropy, Mass, Measure, Pooled, Received, Rows, TopK
 
 from .base import Array, ViewError, check_queries, tokens_of
-from .flow import rollout_of
+from .flow import paths_of, rollout_of
 from .labels import label_measures, label_spans
 from .space import POINTS, qk_of
 
@@ -49,6 +49,7 @@ class Capture:
         space: ``[S, H, 2, P, 2]`` uint16, queries and keys in a plane (:class:`~saccade.viewer.space.Space`), or None.
         share: ``[S, H]`` float32, the part of their variance that the plane holds, or None.
         rollout: ``[N]`` float32, shares of the tokens in the last one after all layers, or None.
+        paths: float32, the way of these shares (:meth:`saccade.see.paths.Paths.tobytes`), or None.
     """
 
     model: str
@@ -64,12 +65,13 @@ class Capture:
     space: Array | None = None
     share: Array | None = None
     rollout: Array | None = None
+    paths: Array | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
         fixed = (self.pooled, self.scale, self.received, self.indices, self.weights, *self.measures.values())
-        extra = (self.space, self.share, self.rollout)
+        extra = (self.space, self.share, self.rollout, self.paths)
         return sum(array.nbytes for array in (*fixed, *extra) if array is not None)
 
 
@@ -115,7 +117,7 @@ def capture(
         name: title; by default the model's class.
         labels: one string for each token, empty for none: measures of how heads agree with them.
         space: keep queries and keys in a plane, for pages with no model behind them; one more pass.
-        rollout: keep the rollout from the last token, for such pages; one more pass forward and one back.
+        rollout: keep the rollout from the last token and its paths, for such pages; two more passes.
 
     Raises:
         ViewError: several prompts, padding, sites that do not attend over the tokens of the prompt or whose numbers of
@@ -169,6 +171,7 @@ def capture(
         np.stack([plane.points for plane in planes]) if space else None,
         np.stack([plane.share for plane in planes]) if space else None,
         rollout_of(lm, prompt, length - 1) if rollout else None,
+        np.frombuffer(paths_of(lm, prompt, length - 1).tobytes(), np.float32) if rollout else None,
     )
 
 

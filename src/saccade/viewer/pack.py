@@ -17,7 +17,7 @@ from .capture import Capture
 
 MAGIC, ALIGN = b"SACCADE1", 8
 FIELDS = ("pooled", "scale", "received", "indices", "weights")
-OPTIONAL = ("space", "share", "rollout")
+OPTIONAL = ("space", "share", "rollout", "paths")
 
 
 def pack(found: Capture) -> bytes:

@@ -14,7 +14,7 @@ from saccade.core.measures import Mass
 
 from .base import ViewError
 from .capture import capture, rows_of
-from .flow import rollout_of
+from .flow import paths_of, rollout_of
 from .neurons import products_of
 from .pack import pack
 from .page import module
@@ -85,6 +85,12 @@ class AskedToken(Asked):
     query: int
 
 
+class AskedPaths(AskedToken):
+    """The paths into one token."""
+
+    by: str = "rollout"
+
+
 class AskedText(Asked):
     """A continuation, and the edit that was made by mouse."""
 
@@ -138,6 +144,11 @@ class Server:
         """What flows into a token, float32 [N]."""
         with self.lock:
             return rollout_of(self.lm, self.prompt(asked), asked.query).astype("<f4").tobytes()
+
+    def paths(self, asked: AskedPaths) -> bytes:
+        """The paths by which it flows."""
+        with self.lock:
+            return paths_of(self.lm, self.prompt(asked), asked.query, asked.by).tobytes()
 
     def text(self, asked: AskedText) -> dict[str, Any]:
         """Continuations and the mean mass on the picked words, with and without the edit."""
@@ -224,6 +235,10 @@ def create_app(lm: TransformersHost, limits: Limits | None = None) -> FastAPI:
     @app.post("/rollout")
     def rollout(asked: AskedToken) -> Response:
         return Response(server.rollout(asked), media_type="application/octet-stream")
+
+    @app.post("/paths")
+    def paths(asked: AskedPaths) -> Response:
+        return Response(server.paths(asked), media_type="application/octet-stream")
 
     @app.post("/text")
     def text(asked: AskedText) -> dict[str, Any]:

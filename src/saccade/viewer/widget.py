@@ -9,7 +9,7 @@ from saccade.core.errors import SaccadeError
 
 from .base import ViewError
 from .capture import Capture, capture, rows_of
-from .flow import rollout_of
+from .flow import paths_of, rollout_of
 from .neurons import products_of
 from .pack import pack
 from .page import MODULE, module
@@ -78,10 +78,12 @@ class View(anywidget.AnyWidget):
                 return qk_of(self._lm, self._prompt, content["site"])[0].tobytes()
             case "rollout":
                 return rollout_of(self._lm, self._prompt, content["query"]).tobytes()
+            case "paths":
+                return paths_of(self._lm, self._prompt, content["query"], content["by"]).tobytes()
             case "neurons":
                 return products_of(self._lm, self._prompt, content["site"], content["query"], content["key"]).tobytes()
             case other:
-                raise ViewError(f"a view answers rows, space, neurons and rollout; found {other!r}.")
+                raise ViewError(f"a view answers rows, space, rollout, paths and neurons; found {other!r}.")
 
 
 def view(

@@ -1,7 +1,7 @@
-/* sources b9ab58b744249adc */
-const B = "SACCADE1";
-const ie = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
-class K {
+/* sources 964019537e5ac67b */
+const P = "SACCADE1";
+const Fe = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
+class se {
   model;
   tokens;
   spans;
@@ -10,345 +10,473 @@ class K {
   side;
   links;
   arrays;
-  constructor(t) {
-    const n = new Uint8Array(t), o = new TextDecoder().decode(n.subarray(0, B.length));
-    if (o !== B) throw new Error(`these bytes are no capture: they begin with "${o}", not "${B}".`);
-    const s = new DataView(t).getUint32(B.length, !0), r = B.length + 4, a = JSON.parse(new TextDecoder().decode(n.subarray(r, r + s)));
+  constructor(n) {
+    const t = new Uint8Array(n), o = new TextDecoder().decode(t.subarray(0, P.length));
+    if (o !== P) throw new Error(`these bytes are no capture: they begin with "${o}", not "${P}".`);
+    const r = new DataView(n).getUint32(P.length, !0), s = P.length + 4, a = JSON.parse(new TextDecoder().decode(t.subarray(s, s + r)));
     this.arrays = Object.fromEntries(
-      Object.entries(a.arrays).map(([p, { type: u, shape: f, at: k }]) => {
-        const y = f.reduce((c, h) => c * h, 1);
-        return [p, { data: new ie[u](t, r + s + k, y), shape: f }];
+      Object.entries(a.arrays).map(([d, { type: g, shape: $, at: k }]) => {
+        const w = $.reduce((l, p) => l * p, 1);
+        return [d, { data: new Fe[g](n, s + r + k, w), shape: $ }];
       })
-    ), this.model = a.model, this.tokens = a.tokens, this.spans = a.spans, this.sites = a.sites.map(([p, u]) => ({ name: p, layer: u }));
-    const [, l, i] = this.arrays.pooled.shape;
-    this.heads = l, this.side = i, this.links = this.arrays.indices.shape[3];
+    ), this.model = a.model, this.tokens = a.tokens, this.spans = a.spans, this.sites = a.sites.map(([d, g]) => ({ name: d, layer: g }));
+    const [, c, i] = this.arrays.pooled.shape;
+    this.heads = c, this.side = i, this.links = this.arrays.indices.shape[3];
   }
   /** Names of the measures of a head. */
   get measures() {
-    return Object.keys(this.arrays).filter((t) => t.startsWith("measure:")).map((t) => t.slice(8));
+    return Object.keys(this.arrays).filter((n) => n.startsWith("measure:")).map((n) => n.slice(8));
   }
   /** A measure of every head, [sites · heads]. */
-  measure(t) {
-    return this.arrays[`measure:${t}`].data;
+  measure(n) {
+    return this.arrays[`measure:${n}`].data;
   }
   /** Mean weight of a key block over a query block. */
-  pooled(t, n) {
-    const o = this.side * this.side, s = t * this.heads + n, r = this.arrays.scale.data[s] / 255;
-    return Float32Array.from(this.arrays.pooled.data.subarray(s * o, (s + 1) * o), (a) => a * r);
+  pooled(n, t) {
+    const o = this.side * this.side, r = n * this.heads + t, s = this.arrays.scale.data[r] / 255;
+    return Float32Array.from(this.arrays.pooled.data.subarray(r * o, (r + 1) * o), (a) => a * s);
   }
   /** First and last token of a block, by default of the pooled map (as torch.tensor_split cuts). */
-  block(t, n = this.side) {
-    const o = this.tokens.length, s = o % n, r = Math.floor(o / n), a = t * r + Math.min(t, s);
-    return [a, a + r + (t < s ? 1 : 0) - 1];
+  block(n, t = this.side) {
+    const o = this.tokens.length, r = o % t, s = Math.floor(o / t), a = n * s + Math.min(n, r);
+    return [a, a + s + (n < r ? 1 : 0) - 1];
   }
   /** Mean weight that each key gets from all rows; of long texts, that of its block of keys. */
-  received(t, n) {
-    const o = this.arrays.received.shape[2], s = (t * this.heads + n) * o, r = new Float32Array(this.tokens.length);
+  received(n, t) {
+    const o = this.arrays.received.shape[2], r = (n * this.heads + t) * o, s = new Float32Array(this.tokens.length);
     for (let a = 0; a < o; a++) {
-      const [l, i] = this.block(a, o);
-      r.fill(this.arrays.received.data[s + a] / 65535, l, i + 1);
+      const [c, i] = this.block(a, o);
+      s.fill(this.arrays.received.data[r + a] / 65535, c, i + 1);
     }
-    return { weights: r, exact: o === this.tokens.length };
+    return { weights: s, exact: o === this.tokens.length };
   }
   /** The largest weights of a row; 0 where it was not kept. */
-  reads(t, n, o) {
-    const s = new Float32Array(this.tokens.length);
-    for (const [r, a] of this.kept(t, n, o)) s[r] = a;
-    return { weights: s, exact: !1 };
+  reads(n, t, o) {
+    const r = new Float32Array(this.tokens.length);
+    for (const [s, a] of this.kept(n, t, o)) r[s] = a;
+    return { weights: r, exact: !1 };
   }
   /** What each query row puts on a key, as far as it was among the row's largest. */
-  readBy(t, n, o) {
-    const s = new Float32Array(this.tokens.length);
-    for (let r = 0; r < s.length; r++)
-      for (const [a, l] of this.kept(t, n, r)) a === o && (s[r] = l);
-    return { weights: s, exact: !1 };
+  readBy(n, t, o) {
+    const r = new Float32Array(this.tokens.length);
+    for (let s = 0; s < r.length; s++)
+      for (const [a, c] of this.kept(n, t, s)) a === o && (r[s] = c);
+    return { weights: r, exact: !1 };
   }
   /** Queries and keys of a head in a plane, where the capture holds them. */
-  plane(t, n) {
-    const { space: o, share: s } = this.arrays;
+  plane(n, t) {
+    const { space: o, share: r } = this.arrays;
     if (!o) return;
-    const r = 4 * o.shape[3], a = t * this.heads + n;
-    return { points: o.data.subarray(a * r, (a + 1) * r), share: s.data[a] };
+    const s = 4 * o.shape[3], a = n * this.heads + t;
+    return { points: o.data.subarray(a * s, (a + 1) * s), share: r.data[a] };
   }
   /** Shares of the tokens in the last one after all layers, where the capture holds them. */
   get rollout() {
     return this.arrays.rollout?.data;
   }
-  *kept(t, n, o) {
-    const s = ((t * this.heads + n) * this.tokens.length + o) * this.links;
-    for (let r = s; r < s + this.links; r++) {
-      const a = this.arrays.weights.data[r] / 65535;
-      a > 0 && (yield [this.arrays.indices.data[r], a]);
+  /** Its paths, where the capture holds them. */
+  get paths() {
+    return this.arrays.paths?.data;
+  }
+  *kept(n, t, o) {
+    const r = ((n * this.heads + t) * this.tokens.length + o) * this.links;
+    for (let s = r; s < r + this.links; s++) {
+      const a = this.arrays.weights.data[s] / 65535;
+      a > 0 && (yield [this.arrays.indices.data[s], a]);
     }
   }
 }
-function d(e, t = {}, ...n) {
+function h(e, n = {}, ...t) {
   const o = document.createElement(e);
-  for (const [s, r] of Object.entries(t)) o.setAttribute(s, r);
-  return o.append(...n), o;
+  for (const [r, s] of Object.entries(n)) o.setAttribute(r, s);
+  return o.append(...t), o;
 }
-function F(e, t, n, o) {
-  const s = d("select", { "aria-label": e });
-  for (const r of t) {
-    const a = d("option", { value: r }, r);
-    a.selected = r === n, s.append(a);
+function D(e, n, t, o) {
+  const r = h("select", { "aria-label": e });
+  for (const s of n) {
+    const a = h("option", { value: s }, s);
+    a.selected = s === t, r.append(a);
   }
-  return s.addEventListener("change", () => o(s.value)), d("label", {}, `${e} `, s);
+  return r.addEventListener("change", () => o(r.value)), h("label", {}, `${e} `, r);
 }
-function Y(e, t, n) {
-  const o = d("input", { type: "checkbox", "aria-label": e });
-  return o.checked = t, o.addEventListener("change", () => n(o.checked)), d("label", {}, o, ` ${e}`);
+function ae(e, n, t) {
+  const o = h("input", { type: "checkbox", "aria-label": e });
+  return o.checked = n, o.addEventListener("change", () => t(o.checked)), h("label", {}, o, ` ${e}`);
 }
-function I(e, t) {
-  const n = d("button", { type: "button" }, e);
-  return n.addEventListener("click", t), n;
+function W(e, n) {
+  const t = h("button", { type: "button" }, e);
+  return t.addEventListener("click", n), t;
 }
-const E = (e) => e === 0 ? "0" : Number(e.toPrecision(3)).toString(), S = (e) => e.replace(/[ĠÂ▁]/g, "␣").replace(/[\nĊ]/g, "⏎").replace(/\t/g, "⇥") || "∅", ce = ["scale", "mask", "ablate"];
-function le(e) {
-  const t = d("p", { class: "said", "aria-live": "polite" }), n = d("input", { type: "range", min: "-3", max: "3", step: "0.1", value: "1", "aria-label": "strength" });
-  n.addEventListener("input", () => e.pick({ strength: 2 ** Number(n.value) }));
-  const o = d(
+const j = (e) => e === 0 ? "0" : Number(e.toPrecision(3)).toString(), T = (e) => e.replace(/[ĠÂ▁]/g, "␣").replace(/[\nĊ]/g, "⏎").replace(/\t/g, "⇥") || "∅", Te = ["scale", "mask", "ablate"];
+function De(e) {
+  const n = h("p", { class: "said", "aria-live": "polite" }), t = h("input", { type: "range", min: "-3", max: "3", step: "0.1", value: "1", "aria-label": "strength" });
+  t.addEventListener("input", () => e.pick({ strength: 2 ** Number(t.value) }));
+  const o = h(
     "div",
     { class: "bar" },
-    F("action", ce, e.selection.action, (r) => e.pick({ action: r })),
-    d("label", {}, "strength ", n),
-    I("clear", () => e.pick({ tokens: [], heads: [] }))
-  ), s = () => {
-    t.textContent = de(e), n.disabled = e.selection.action !== "scale";
+    D("action", Te, e.selection.action, (s) => e.pick({ action: s })),
+    h("label", {}, "strength ", t),
+    W("clear", () => e.pick({ tokens: [], heads: [] }))
+  ), r = () => {
+    n.textContent = Re(e), t.disabled = e.selection.action !== "scale";
   };
-  return e.onChange(s), s(), d("section", { "aria-label": "edit" }, d("h2", {}, "Edit"), o, t);
+  return e.onChange(r), r(), h("section", { "aria-label": "edit" }, h("h2", {}, "Edit"), o, n);
 }
-function de(e) {
-  const { tokens: t, heads: n, action: o, strength: s } = e.selection, r = n.length ? `in ${n.map(([i, p]) => `${i} head ${p}`).join(", ")}` : "in all heads";
-  if (o === "ablate") return n.length ? `set the outputs of ${n.length} heads to zero: ${r.slice(3)}` : "select heads to ablate them.";
-  if (!t.length) return "select words to edit the attention to them.";
-  const a = t.slice(0, 12).map((i) => S(e.capture.tokens[i])).join(" "), l = t.length > 12 ? ` and ${t.length - 12} more` : "";
-  return o === "mask" ? `no attention to “${a}”${l} ${r}` : `attention to “${a}”${l} times ${s.toFixed(2)} ${r}`;
+function Re(e) {
+  const { tokens: n, heads: t, action: o, strength: r } = e.selection, s = t.length ? `in ${t.map(([i, d]) => `${i} head ${d}`).join(", ")}` : "in all heads";
+  if (o === "ablate") return t.length ? `set the outputs of ${t.length} heads to zero: ${s.slice(3)}` : "select heads to ablate them.";
+  if (!n.length) return "select words to edit the attention to them.";
+  const a = n.slice(0, 12).map((i) => T(e.capture.tokens[i])).join(" "), c = n.length > 12 ? ` and ${n.length - 12} more` : "";
+  return o === "mask" ? `no attention to “${a}”${c} ${s}` : `attention to “${a}”${c} times ${r.toFixed(2)} ${s}`;
 }
-const he = [[247, 251, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]], pe = [[18, 20, 28], [46, 62, 104], [108, 110, 114], [188, 174, 108], [254, 232, 56]], ue = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [253, 184, 99], [179, 88, 6]], ge = 1e-4;
-function fe(e, { low: t, high: n, log: o }) {
-  if (n <= t) return 0;
+const Ue = [[247, 251, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]], Be = [[18, 20, 28], [46, 62, 104], [108, 110, 114], [188, 174, 108], [254, 232, 56]], qe = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [253, 184, 99], [179, 88, 6]], ze = 1e-4;
+function Ee(e, { low: n, high: t, log: o }) {
+  if (t <= n) return 0;
   if (o) {
-    const s = Math.max(t, n * ge);
-    return Z(Math.log(Math.max(e, s) / s) / Math.log(n / s));
+    const r = Math.max(n, t * ze);
+    return pe(Math.log(Math.max(e, r) / r) / Math.log(t / r));
   }
-  return Z((e - t) / (n - t));
+  return pe((e - n) / (t - n));
 }
-function q(e, t) {
-  const [n, o, s] = P(e, t);
-  return `rgb(${n},${o},${s})`;
+function K(e, n) {
+  const [t, o, r] = Z(e, n);
+  return `rgb(${t},${o},${r})`;
 }
-function P(e, t) {
-  const n = t.signed ? ue : t.dark ? pe : he, o = fe(e, t) * (n.length - 1), s = Math.min(Math.floor(o), n.length - 2), r = o - s;
-  return n[s].map((a, l) => Math.round(a + (n[s + 1][l] - a) * r));
+function Z(e, n) {
+  const t = n.signed ? qe : n.dark ? Be : Ue, o = Ee(e, n) * (t.length - 1), r = Math.min(Math.floor(o), t.length - 2), s = o - r;
+  return t[r].map((a, c) => Math.round(a + (t[r + 1][c] - a) * s));
 }
-function ke([e, t, n]) {
-  return 0.299 * e + 0.587 * t + 0.114 * n > 140 ? "#111" : "#fff";
+function He([e, n, t]) {
+  return 0.299 * e + 0.587 * n + 0.114 * t > 140 ? "#111" : "#fff";
 }
-function j(e, t = {}) {
-  let n = 1 / 0, o = -1 / 0;
-  for (let l = 0; l < e.length; l++)
-    e[l] < n && (n = e[l]), e[l] > o && (o = e[l]);
-  const { signed: s = !1, log: r = !1, dark: a = !1 } = t;
-  if (s) {
-    const l = Math.max(Math.abs(n), Math.abs(o));
-    return { low: -l, high: l, signed: s, log: !1, dark: a };
+function U(e, n = {}) {
+  let t = 1 / 0, o = -1 / 0;
+  for (let c = 0; c < e.length; c++)
+    e[c] < t && (t = e[c]), e[c] > o && (o = e[c]);
+  const { signed: r = !1, log: s = !1, dark: a = !1 } = n;
+  if (r) {
+    const c = Math.max(Math.abs(t), Math.abs(o));
+    return { low: -c, high: c, signed: r, log: !1, dark: a };
   }
-  return { low: Math.min(n, 0), high: o, signed: s, log: r, dark: a };
+  return { low: Math.min(t, 0), high: o, signed: r, log: s, dark: a };
 }
-const Z = (e) => Math.min(1, Math.max(0, e)), ee = 9;
-function z(e, t) {
-  const n = Array.from({ length: ee }, (a, l) => {
-    const i = l / (ee - 1), p = Math.max(e.low, e.high * 1e-4), u = e.log ? p * (e.high / p) ** i : e.low + i * (e.high - e.low);
-    return q(u, e);
-  }), o = d("span", { class: "strip", style: `background:linear-gradient(90deg,${n.join(",")})` }), s = e.log ? Math.max(e.low, e.high * 1e-4) : e.low, r = `${t}: from ${E(s)} to ${E(e.high)}${e.log ? ", logarithmic" : ""}`;
-  return d("div", { class: "legend", role: "img", "aria-label": r }, E(s), o, E(e.high), ` ${t}`);
+const pe = (e) => Math.min(1, Math.max(0, e)), ue = 9;
+function Y(e, n) {
+  const t = Array.from({ length: ue }, (a, c) => {
+    const i = c / (ue - 1), d = Math.max(e.low, e.high * 1e-4), g = e.log ? d * (e.high / d) ** i : e.low + i * (e.high - e.low);
+    return K(g, e);
+  }), o = h("span", { class: "strip", style: `background:linear-gradient(90deg,${t.join(",")})` }), r = e.log ? Math.max(e.low, e.high * 1e-4) : e.low, s = `${n}: from ${j(r)} to ${j(e.high)}${e.log ? ", logarithmic" : ""}`;
+  return h("div", { class: "legend", role: "img", "aria-label": s }, j(r), o, j(e.high), ` ${n}`);
 }
-const me = 7;
-function J(e) {
-  const { site: t, head: n, compare: o, hideFirst: s } = e.look, [r, a] = e.host.captures;
-  let l = e.capture.pooled(t, n);
-  if (o === "difference" && r.side === a.side) {
-    const i = r.pooled(t, n);
-    l = l.map((p, u) => p - i[u]);
+const Pe = 7;
+function re(e) {
+  const { site: n, head: t, compare: o, hideFirst: r } = e.look, [s, a] = e.host.captures;
+  let c = e.capture.pooled(n, t);
+  if (o === "difference" && s.side === a.side) {
+    const i = s.pooled(n, t);
+    c = c.map((d, g) => d - i[g]);
   }
-  return s ? l.map((i, p) => p % e.capture.side ? i : 0) : l;
+  return r ? c.map((i, d) => d % e.capture.side ? i : 0) : c;
 }
-function we(e) {
-  const t = d("h2"), n = d("canvas", { role: "img", tabindex: "0" }), o = d("p", { class: "said", "aria-live": "polite" }), s = d("div"), r = d("div", { class: "bar" }, Y("hide the first block of keys", e.look.hideFirst, (i) => e.set({ hideFirst: i }))), a = (i) => {
-    const p = n.getBoundingClientRect(), u = (f, k) => Math.min(e.capture.side - 1, Math.max(0, Math.floor(f / k * e.capture.side)));
-    return [u(i.clientY - p.top, p.height), u(i.clientX - p.left, p.width)];
+function Ve(e) {
+  const n = h("h2"), t = h("canvas", { role: "img", tabindex: "0" }), o = h("p", { class: "said", "aria-live": "polite" }), r = h("div"), s = h("div", { class: "bar" }, ae("hide the first token, here and below", e.look.hideFirst, (i) => e.set({ hideFirst: i }))), a = (i) => {
+    const d = t.getBoundingClientRect(), g = ($, k) => Math.min(e.capture.side - 1, Math.max(0, Math.floor($ / k * e.capture.side)));
+    return [g(i.clientY - d.top, d.height), g(i.clientX - d.left, d.width)];
   };
-  n.addEventListener("mousemove", (i) => {
-    const [p, u] = a(i);
-    o.textContent = ye(e, p, u);
-  }), n.addEventListener("click", (i) => e.set({ token: e.capture.block(a(i)[0])[1], mode: "reads" }));
-  const l = () => {
-    const { side: i, sites: p } = e.capture, u = J(e), f = j(u, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
-    t.textContent = `${p[e.look.site].name}, head ${e.look.head}`, s.replaceChildren(z(f, "mean weight of a block of keys in a block of queries")), n.width = n.height = i, n.style.width = n.style.height = `${Math.max(i * me, 256)}px`, n.setAttribute("aria-label", `map of ${t.textContent}: queries downwards, keys to the right, ${i} by ${i} blocks`);
-    const k = n.getContext("2d");
+  t.addEventListener("mousemove", (i) => {
+    const [d, g] = a(i);
+    o.textContent = _e(e, d, g);
+  }), t.addEventListener("click", (i) => e.set({ token: e.capture.block(a(i)[0])[1], mode: "reads" }));
+  const c = () => {
+    const { side: i, sites: d } = e.capture, g = re(e), $ = U(g, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
+    n.textContent = `${d[e.look.site].name}, head ${e.look.head}`, r.replaceChildren(Y($, "mean weight of a block of keys in a block of queries")), t.width = t.height = i, t.style.width = t.style.height = `${Math.max(i * Pe, 256)}px`, t.setAttribute("aria-label", `map of ${n.textContent}: queries downwards, keys to the right, ${i} by ${i} blocks`);
+    const k = t.getContext("2d");
     if (!k) return;
-    const y = k.createImageData(i, i);
-    u.forEach((c, h) => y.data.set([...P(c, f), 255], 4 * h)), k.putImageData(y, 0, 0);
+    const w = k.createImageData(i, i);
+    g.forEach((l, p) => w.data.set([...Z(l, $), 255], 4 * p)), k.putImageData(w, 0, 0);
   };
-  return e.onChange(l), l(), d("section", { "aria-label": "head" }, t, r, s, n, o);
+  return e.onChange(c), c(), h("section", { "aria-label": "head" }, n, s, r, t, o);
 }
-function ye(e, t, n) {
-  const { capture: o } = e, s = (r) => {
-    const [a, l] = o.block(r), i = o.tokens.slice(a, Math.min(l, a + 5) + 1).map(S).join(" ");
-    return a === l ? `token ${a} (${i})` : `tokens ${a} to ${l} (${i}${l > a + 5 ? " …" : ""})`;
+function _e(e, n, t) {
+  const { capture: o } = e, r = (s) => {
+    const [a, c] = o.block(s), i = o.tokens.slice(a, Math.min(c, a + 5) + 1).map(T).join(" ");
+    return a === c ? `token ${a} (${i})` : `tokens ${a} to ${c} (${i}${c > a + 5 ? " …" : ""})`;
   };
-  return `${s(t)} read ${s(n)}: ${E(J(e)[t * o.side + n])}`;
+  return `${r(n)} read ${r(t)}: ${j(re(e)[n * o.side + t])}`;
 }
-function G(e) {
-  const { measure: t, compare: n } = e.look, [o, s] = e.host.captures;
-  if (n !== "difference") return e.capture.measure(t);
-  const r = o.measure(t);
-  return s.measure(t).map((a, l) => a - r[l]);
+function ne(e) {
+  const { measure: n, compare: t } = e.look, [o, r] = e.host.captures;
+  if (t !== "difference") return e.capture.measure(n);
+  const s = o.measure(n);
+  return r.measure(n).map((a, c) => a - s[c]);
 }
-function W(e, t) {
-  const { heads: n, sites: o } = e.capture;
-  return o.map((s, r) => {
-    const a = Array.from({ length: n }, (i, p) => p), l = (i) => t[r * n + i];
-    return e.look.sort === "value" ? a.sort((i, p) => l(p) - l(i)) : a;
+function oe(e, n) {
+  const { heads: t, sites: o } = e.capture;
+  return o.map((r, s) => {
+    const a = Array.from({ length: t }, (i, d) => d), c = (i) => n[s * t + i];
+    return e.look.sort === "value" ? a.sort((i, d) => c(d) - c(i)) : a;
   });
 }
-function be(e) {
-  const { captures: t } = e.host, n = t[0].measures.filter((i) => t.every((p) => p.measures.includes(i))), o = d("div", { role: "grid", class: "grid", "aria-label": "heads by layer", tabindex: "0" }), s = d("div", { class: "bar" }), r = d("div");
-  s.append(
-    F("measure", n, e.look.measure, (i) => e.set({ measure: i })),
-    F("heads in order of", ["layer", "value"], e.look.sort, (i) => e.set({ sort: i })),
-    Y("logarithmic", e.look.log, (i) => e.set({ log: i }))
-  ), t.length > 1 && s.append(
-    F(
+function Ge(e) {
+  const { captures: n } = e.host, t = n[0].measures.filter((i) => n.every((d) => d.measures.includes(i))), o = h("div", { role: "grid", class: "grid", "aria-label": "heads by layer", tabindex: "0" }), r = h("div", { class: "bar" }), s = h("div");
+  r.append(
+    D("measure", t, e.look.measure, (i) => e.set({ measure: i })),
+    D("heads in order of", ["layer", "value"], e.look.sort, (i) => e.set({ sort: i })),
+    ae("logarithmic", e.look.log, (i) => e.set({ log: i }))
+  ), n.length > 1 && r.append(
+    D(
       "show",
       ["first", "second", "difference"],
       e.look.compare,
       (i) => e.set({ compare: i })
     )
   ), o.addEventListener("click", (i) => {
-    const p = i.target.closest("[data-head]");
-    if (!p) return;
-    const [u, f] = [Number(p.dataset.site), Number(p.dataset.head)];
-    e.set({ site: u, head: f }), i.shiftKey && e.toggleHead(e.capture.sites[u].name, f);
+    const d = i.target.closest("[data-head]");
+    if (!d) return;
+    const [g, $] = [Number(d.dataset.site), Number(d.dataset.head)];
+    e.set({ site: g, head: $ }), i.shiftKey && e.toggleHead(e.capture.sites[g].name, $);
   }), o.addEventListener("keydown", (i) => {
-    const p = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[i.key];
-    if (p) {
-      const { site: u, head: f } = e.look, k = W(e, G(e)), y = k[u].indexOf(f) + p[1], c = u + p[0];
-      k[c]?.[y] !== void 0 && e.set({ site: c, head: k[c][y] }), i.preventDefault();
+    const d = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[i.key];
+    if (d) {
+      const { site: g, head: $ } = e.look, k = oe(e, ne(e)), w = k[g].indexOf($) + d[1], l = g + d[0];
+      k[l]?.[w] !== void 0 && e.set({ site: l, head: k[l][w] }), i.preventDefault();
     }
     i.key === "Enter" && e.toggleHead(e.capture.sites[e.look.site].name, e.look.head);
   });
   const a = () => {
-    const i = G(e), p = j(i, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
-    r.replaceChildren(z(p, e.look.measure)), o.replaceChildren(...W(e, i).map((u, f) => xe(e, i, p, u, f)));
+    const i = ne(e), d = U(i, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark });
+    s.replaceChildren(Y(d, e.look.measure)), o.replaceChildren(...oe(e, i).map((g, $) => We(e, i, d, g, $)));
   };
   e.onChange(a), a();
-  const l = d("p", { class: "hint" }, "Click a head to look at it; shift-click, or Enter, to select it for an edit.");
-  return d("section", { "aria-label": "model" }, d("h2", {}, "Model"), s, r, o, l);
+  const c = h("p", { class: "hint" }, "Click a head to look at it; shift-click, or Enter, to select it for an edit.");
+  return h("section", { "aria-label": "model" }, h("h2", {}, "Model"), r, s, o, c);
 }
-function xe(e, t, n, o, s) {
-  const r = e.capture, a = d("div", { role: "row", class: "line" }, d("span", { class: "name", role: "rowheader" }, r.sites[s].name)), l = new Set(e.selection.heads.filter(([i]) => i === r.sites[s].name).map(([, i]) => i));
+function We(e, n, t, o, r) {
+  const s = e.capture, a = h("div", { role: "row", class: "line" }, h("span", { class: "name", role: "rowheader" }, s.sites[r].name)), c = new Set(e.selection.heads.filter(([i]) => i === s.sites[r].name).map(([, i]) => i));
   for (const i of o) {
-    const p = t[s * r.heads + i], u = s === e.look.site && i === e.look.head, f = `${r.sites[s].name}, head ${i}: ${e.look.measure} ${E(p)}`, k = d("span", {
+    const d = n[r * s.heads + i], g = r === e.look.site && i === e.look.head, $ = `${s.sites[r].name}, head ${i}: ${e.look.measure} ${j(d)}`, k = h("span", {
       role: "gridcell",
-      class: `cell${u ? " here" : ""}${l.has(i) ? " picked" : ""}`,
-      "data-site": String(s),
+      class: `cell${g ? " here" : ""}${c.has(i) ? " picked" : ""}`,
+      "data-site": String(r),
       "data-head": String(i),
-      "data-value": String(p),
-      "aria-label": f,
-      "aria-selected": String(u),
-      title: f,
-      style: `background:${q(p, n)}`
+      "data-value": String(d),
+      "aria-label": $,
+      "aria-selected": String(g),
+      title: $,
+      style: `background:${K(d, t)}`
     });
     a.append(k);
   }
   return a;
 }
-const O = 16;
-function $e(e) {
-  const { sites: t, heads: n } = e.capture, o = G(e), s = j(o, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), r = W(e, o).flatMap(
-    (a, l) => a.map((i, p) => {
-      const u = o[l * n + i];
-      return `<rect ${`x="${p * O}" y="${l * O}" width="${O}" height="${O}"`} fill="${q(u, s)}"><title>${t[l].name} head ${i}: ${u}</title></rect>`;
+const q = 16, fe = 2;
+function Ke(e) {
+  const { sites: n, heads: t } = e.capture, o = ne(e), r = U(o, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), s = oe(e, o).flatMap(
+    (a, c) => a.map((i, d) => {
+      const g = o[c * t + i];
+      return `<rect ${`x="${d * q}" y="${c * q}" width="${q}" height="${q}"`} fill="${K(g, r)}"><title>${n[c].name} head ${i}: ${g}</title></rect>`;
     })
   );
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${n * O}" height="${t.length * O}">${r.join("")}</svg>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${t * q}" height="${n.length * q}">${s.join("")}</svg>`;
 }
-function ve(e) {
-  const { side: t } = e.capture, n = J(e), o = j(n, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), s = Array.from(n, (r, a) => `<rect x="${a % t}" y="${Math.floor(a / t)}" width="1.02" height="1.02" fill="${q(r, o)}"/>`);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${t} ${t}" width="${8 * t}" height="${8 * t}">${s.join("")}</svg>`;
+function Ye(e) {
+  const { side: n } = e.capture, t = re(e), o = U(t, { signed: e.look.compare === "difference", log: e.look.log, dark: e.look.dark }), r = Array.from(t, (s, a) => `<rect x="${a % n}" y="${Math.floor(a / n)}" width="1.02" height="1.02" fill="${K(s, o)}"/>`);
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${n} ${n}" width="${8 * n}" height="${8 * n}">${r.join("")}</svg>`;
 }
-function _(e, t, n) {
-  const o = URL.createObjectURL(n instanceof Blob ? n : new Blob([n], { type: t })), s = document.createElement("a");
-  s.href = o, s.download = e, s.click(), URL.revokeObjectURL(o);
+async function Je(e) {
+  const n = new Image();
+  n.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(e)}`, await n.decode();
+  const t = h("canvas", { width: String(fe * n.width), height: String(fe * n.height) });
+  return t.getContext("2d").drawImage(n, 0, 0, t.width, t.height), new Promise((o, r) => t.toBlob((s) => s ? o(s) : r(new Error("this browser makes no PNG."))));
 }
-const Ae = 400;
-async function N(e, t) {
-  const n = await fetch(e, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(t) });
-  if (!n.ok) throw new Error((await n.json()).error ?? n.statusText);
-  return n;
+function Xe(e, n) {
+  const t = () => n.querySelector(".flow svg"), o = {
+    heads: () => Ke(e),
+    map: () => Ye(e),
+    flow: () => t().outerHTML
+  }, r = h("span", { role: "status" });
+  let s = "heads";
+  const a = (c) => async () => {
+    if (r.textContent = "", s === "flow" && !t()?.childElementCount) {
+      r.textContent = "open the flow view to save it.";
+      return;
+    }
+    const i = o[s]();
+    Qe(`${s}.${c}`, c === "svg" ? new Blob([i], { type: "image/svg+xml" }) : await Je(i));
+  };
+  return h("span", {}, D("save", Object.keys(o), s, (c) => s = c), " ", W("SVG", a("svg")), " ", W("PNG", a("png")), " ", r);
 }
-function Ee(e, t) {
-  const n = e.dataset.generates === "true";
-  let o = !1, s;
-  const r = d("textarea", { rows: "5", "aria-label": "prompt", placeholder: "A prompt. [[rule|words]] marks a span." }), a = d("p", { class: "said", role: "status" }), l = d("pre", { "aria-label": "text without the edit" }), i = d("pre", { "aria-label": "text with the edit" }), p = d("div"), u = async (c) => {
+function Qe(e, n) {
+  const t = URL.createObjectURL(n), o = document.createElement("a");
+  o.href = t, o.download = e, o.click(), URL.revokeObjectURL(t);
+}
+const ee = "http://www.w3.org/2000/svg", ge = 44, ke = 110, me = 16, we = 84, V = 420, Ze = 9, et = 9, ye = 0.12;
+function be(e) {
+  const [n, t] = e, o = 2 + t, r = o + (n + 1) * t;
+  return {
+    layers: n,
+    tokens: Array.from(e.subarray(2, o)),
+    node: (s, a) => e[o + s * t + a],
+    edge: (s, a, c) => e[r + (s * t + a) * t + c]
+  };
+}
+function tt(e, n, t) {
+  const { layers: o, tokens: r, edge: s } = e, a = [];
+  for (let c = 0; c < o; c++)
+    for (let i = 0; i < r.length; i++)
+      for (let d = 0; d < r.length; d++) {
+        const g = s(c, i, d);
+        g > 0 && r[i] !== t && r[d] !== t && a.push([c, i, d, g]);
+      }
+  return a.sort((c, i) => i[3] - c[3]).slice(0, n).reverse();
+}
+function nt(e) {
+  const n = /* @__PURE__ */ new Map(), t = /* @__PURE__ */ new Set();
+  let o = "rollout", r = 150, s = { level: 0, at: 0 }, a;
+  const c = document.createElementNS(ee, "svg"), i = h("div", { class: "flow", role: "application", tabindex: "0" }), d = h("p", { class: "said", "aria-live": "polite" }), g = h("p", { class: "hint" }), $ = h("p", { class: "hint" }, "Hover a circle or a line, or move with the arrows; a click, or Enter, pins the token. The wider the line, the more flows."), k = e.host.paths ? ["rollout", "relevance"] : ["rollout"], w = h(
+    "div",
+    { class: "bar" },
+    D("flow by", k, o, (y) => {
+      o = y, L();
+    }),
+    D("lines", ["50", "150", "500"], String(r), (y) => {
+      r = Number(y), L();
+    })
+  );
+  i.append(c);
+  const l = h("details", { "aria-label": "flow" }, h("summary", {}, "Flow"), w, i, d, g, $);
+  l.open = e.capture.paths !== void 0;
+  const p = () => {
+    const { capture: y, index: x, host: v, look: A } = e;
+    if (!v.paths) return y.paths && be(y.paths);
+    const M = `${x}/${A.token}/${o}`;
+    return !n.has(M) && !t.has(M) && (t.add(M), d.textContent = "…", v.paths(x, A.token, o).then(
+      (N) => {
+        n.set(M, be(new Float32Array(N))), d.textContent = "", L();
+      },
+      (N) => d.textContent = N.message
+    )), n.get(M);
+  }, b = (y) => `token ${a.tokens[y]} (${T(e.capture.tokens[a.tokens[y]])})`, u = (y) => y === 0 ? "of the input" : `after layer ${y}`, f = (y, x) => `${b(x)} ${u(y)}: ${j(a.node(y, x))}`, m = (y) => ke + ge * (y + 0.5), E = (y) => me + (a.layers - y) / a.layers * (V - 2 * me), C = (y, x, v = "") => {
+    const A = document.createElementNS(ee, y);
+    for (const [M, N] of Object.entries(x)) A.setAttribute(M, String(N));
+    A.textContent = v, c.append(A);
+  }, L = () => {
+    if (!l.open || (a = p(), c.replaceChildren(), !a)) return;
+    const { layers: y, tokens: x, node: v } = a, { look: A, capture: M } = e;
+    s = { level: Math.min(s.level, y), at: Math.min(s.at, x.length - 1) };
+    const N = { line: A.dark ? "#6baed6" : "#2171b5", mark: "#d95f02", ink: A.dark ? "#e8eaf0" : "#1b1f27" }, z = A.hideFirst ? 0 : -1, J = tt(a, r, z), Me = U(J.map(([, , , S]) => S), { log: A.log }), ce = ke + ge * x.length, Le = { xmlns: ee, viewBox: `0 0 ${ce} ${V + we}`, width: ce, height: V + we, "font-family": "system-ui, sans-serif" };
+    for (const [S, I] of Object.entries(Le)) c.setAttribute(S, String(I));
+    for (const [S, I, F, H] of J) {
+      const X = Ee(H, Me), he = (je, Ie) => s.level === je && s.at === Ie, Oe = { x1: m(I), y1: E(S + 1), x2: m(F), y2: E(S), stroke: he(S + 1, I) || he(S, F) ? N.mark : N.line };
+      C("line", { ...Oe, "stroke-width": Math.max(0.4, et * X), "stroke-opacity": ye + (1 - ye) * X, "data-edge": `${S}/${I}/${F}`, "data-value": H });
+    }
+    for (let S = 0; S <= y; S++)
+      C("text", { x: 4, y: E(S) + 4, "font-size": 11, fill: N.ink }, S === 0 ? "input" : `layer ${S}`), x.forEach((I, F) => {
+        if (I === z) return;
+        const H = v(S, F), X = s.level === S && s.at === F;
+        C("circle", { cx: m(F), cy: E(S), r: Math.max(1.5, Ze * Math.sqrt(H)), fill: X ? N.mark : N.line, stroke: I === A.token ? N.mark : "none", "stroke-width": 2, "data-node": `${S}/${I}`, "data-at": `${S}/${F}`, "data-value": H });
+      });
+    x.forEach((S, I) => {
+      const F = `rotate(50 ${m(I)} ${V + 4})`;
+      S !== z && C("text", { x: m(I), y: V + 4, "font-size": 12, fill: S === A.token ? N.mark : N.ink, transform: F }, T(M.tokens[S]).slice(0, 12));
+    });
+    const Ne = x.reduce((S, I, F) => S + v(0, F), 0), le = e.host.paths ? A.token : M.tokens.length - 1, de = `what flows into token ${le} (${T(M.tokens[le])}) through ${y} layers, by ${o}`;
+    i.setAttribute("aria-label", `${de}: ${x.length} tokens, ${J.length} lines`), g.textContent = `${de}: the ${x.length} tokens with the largest shares, which hold ${j(100 * Ne)} % of the input's; ${J.length} strongest lines. ${o === "rollout" ? "As if attention alone mixed tokens." : "Attention weighted by the gradient of the largest logit."}`;
+  }, O = (y) => y.target;
+  return i.addEventListener("mouseover", (y) => {
+    const { at: x, edge: v, value: A } = O(y).dataset;
+    if (a) {
+      if (x) {
+        const [M, N] = x.split("/").map(Number);
+        d.textContent = f(M, N);
+      } else if (v) {
+        const [M, N, z] = v.split("/").map(Number);
+        d.textContent = `${b(N)} ${u(M + 1)} has ${j(Number(A))} from ${b(z)} ${u(M)}`;
+      }
+    }
+  }), i.addEventListener("click", (y) => {
+    const { at: x } = O(y).dataset;
+    if (!x || !a) return;
+    const [v, A] = x.split("/").map(Number);
+    s = { level: v, at: A }, e.set({ token: a.tokens[A] });
+  }), i.addEventListener("keydown", (y) => {
+    if (!a) return;
+    const x = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 0], ArrowDown: [-1, 0] }[y.key];
+    if (x) {
+      const v = (A, M) => Math.min(M, Math.max(0, A));
+      s = { level: v(s.level + x[0], a.layers), at: v(s.at + x[1], a.tokens.length - 1) };
+    } else if (y.key === "Enter") e.set({ token: a.tokens[s.at] });
+    else return;
+    y.preventDefault(), d.textContent = f(s.level, s.at), L();
+  }), l.addEventListener("toggle", L), e.onChange(L), L(), l;
+}
+const ot = 400;
+async function B(e, n) {
+  const t = await fetch(e, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(n) });
+  if (!t.ok) throw new Error((await t.json()).error ?? t.statusText);
+  return t;
+}
+function st(e, n) {
+  const t = e.dataset.generates === "true";
+  let o = !1, r;
+  const s = h("textarea", { rows: "5", "aria-label": "prompt", placeholder: "A prompt. [[rule|words]] marks a span." }), a = h("p", { class: "said", role: "status" }), c = h("pre", { "aria-label": "text without the edit" }), i = h("pre", { "aria-label": "text with the edit" }), d = h("div"), g = async (l) => {
     a.textContent = "…";
     try {
-      await c(), a.textContent = "";
-    } catch (h) {
-      a.textContent = h.message;
+      await l(), a.textContent = "";
+    } catch (p) {
+      a.textContent = p.message;
     }
-  }, f = () => u(async () => {
-    const c = { text: r.value, chat: o }, h = new K(await (await N("/see", c)).arrayBuffer());
-    t(p, {
-      captures: [h],
-      rows: async (b, g, m) => new Float32Array(await (await N("/rows", { ...c, site: g, query: m })).arrayBuffer()),
-      space: async (b, g) => (await N("/space", { ...c, site: g })).arrayBuffer(),
-      neurons: async (b, g, m, w) => new Float32Array(await (await N("/neurons", { ...c, site: g, query: m, key: w })).arrayBuffer()),
-      rollout: async (b, g) => new Float32Array(await (await N("/rollout", { ...c, query: g })).arrayBuffer()),
+  }, $ = () => g(async () => {
+    const l = { text: s.value, chat: o }, p = new se(await (await B("/see", l)).arrayBuffer());
+    n(d, {
+      captures: [p],
+      rows: async (b, u, f) => new Float32Array(await (await B("/rows", { ...l, site: u, query: f })).arrayBuffer()),
+      space: async (b, u) => (await B("/space", { ...l, site: u })).arrayBuffer(),
+      neurons: async (b, u, f, m) => new Float32Array(await (await B("/neurons", { ...l, site: u, query: f, key: m })).arrayBuffer()),
+      rollout: async (b, u) => new Float32Array(await (await B("/rollout", { ...l, query: u })).arrayBuffer()),
+      paths: async (b, u, f) => (await B("/paths", { ...l, query: u, by: f })).arrayBuffer(),
       select: (b) => {
-        clearTimeout(s), s = setTimeout(() => void k(b), Ae);
+        clearTimeout(r), r = setTimeout(() => void k(b), ot);
       }
     });
-  }), k = (c) => u(async () => {
-    if (!n || (c.action === "ablate" ? !c.heads.length : !c.tokens.length)) return;
-    const h = await (await N("/text", { text: r.value, chat: o, selection: c })).json(), b = (g) => g === void 0 ? "" : ` (mean mass on the words: ${E(g)})`;
-    l.textContent = `without${b(h.mass.before)}:
-${h.before}`, i.textContent = `with${b(h.mass.after)}:
-${h.after}`;
-  }), y = d("div", { class: "bar" }, I("see", () => void f()), Y("as a user's message", o, (c) => o = c));
-  e.replaceChildren(d("h1", {}, e.dataset.model ?? ""), r, y, a, d("div", { class: "texts" }, l, i), p);
+  }), k = (l) => g(async () => {
+    if (!t || (l.action === "ablate" ? !l.heads.length : !l.tokens.length)) return;
+    const p = await (await B("/text", { text: s.value, chat: o, selection: l })).json(), b = (u) => u === void 0 ? "" : ` (mean mass on the words: ${j(u)})`;
+    c.textContent = `without${b(p.mass.before)}:
+${p.before}`, i.textContent = `with${b(p.mass.after)}:
+${p.after}`;
+  }), w = h("div", { class: "bar" }, W("see", () => void $()), ae("as a user's message", o, (l) => o = l));
+  e.replaceChildren(h("h1", {}, e.dataset.model ?? ""), s, w, a, h("div", { class: "texts" }, c, i), d);
 }
-const Ce = 3;
-function Se(e) {
-  const t = /* @__PURE__ */ new Map(), n = /* @__PURE__ */ new Set(), o = d("div", { class: "neurons", role: "list", "aria-label": "products by dimension" }), s = d("div"), r = d("p", { class: "said", "aria-live": "polite" }), a = d("input", { type: "number", min: "0", max: String(e.capture.tokens.length - 1), value: "0", "aria-label": "key token" }), l = d("div", { class: "bar" }, d("label", {}, "key: token ", a)), i = d("details", { "aria-label": "neuron view" }, d("summary", {}, "Neuron view"), l, s, o, r), p = () => {
-    const { capture: f, index: k, look: y } = e, c = `${k}/${y.site}/${y.token}/${a.value}`;
-    return !t.has(c) && !n.has(c) && e.host.neurons && (n.add(c), e.host.neurons(k, f.sites[y.site].name, y.token, Number(a.value)).then(
-      (h) => {
-        t.set(c, h), u();
+const at = 3;
+function rt(e) {
+  const n = /* @__PURE__ */ new Map(), t = /* @__PURE__ */ new Set(), o = h("div", { class: "neurons", role: "list", "aria-label": "products by dimension" }), r = h("div"), s = h("p", { class: "said", "aria-live": "polite" }), a = h("input", { type: "number", min: "0", max: String(e.capture.tokens.length - 1), value: "0", "aria-label": "key token" }), c = h("div", { class: "bar" }, h("label", {}, "key: token ", a)), i = h("details", { "aria-label": "neuron view" }, h("summary", {}, "Neuron view"), c, r, o, s), d = () => {
+    const { capture: $, index: k, look: w } = e, l = `${k}/${w.site}/${w.token}/${a.value}`;
+    return !n.has(l) && !t.has(l) && e.host.neurons && (t.add(l), e.host.neurons(k, $.sites[w.site].name, w.token, Number(a.value)).then(
+      (p) => {
+        n.set(l, p), g();
       },
-      (h) => r.textContent = h.message
-    )), t.get(c);
-  }, u = () => {
+      (p) => s.textContent = p.message
+    )), n.get(l);
+  }, g = () => {
     if (!i.open) return;
-    const f = p();
-    if (!f) return;
-    const { capture: k, look: y } = e, c = f.length / k.heads, h = f.subarray(y.head * c, (y.head + 1) * c), b = j(h, { signed: !0, dark: y.dark });
-    s.replaceChildren(z(b, "product of query and key in one dimension, scaled")), o.replaceChildren(
-      ...Array.from(h, (w, x) => {
-        const v = `dimension ${x}: ${E(w)}`;
-        return d("span", { role: "listitem", class: "cell", "data-dimension": String(x), "data-value": String(w), "aria-label": v, title: v, style: `background:${q(w, b)}` });
+    const $ = d();
+    if (!$) return;
+    const { capture: k, look: w } = e, l = $.length / k.heads, p = $.subarray(w.head * l, (w.head + 1) * l), b = U(p, { signed: !0, dark: w.dark });
+    r.replaceChildren(Y(b, "product of query and key in one dimension, scaled")), o.replaceChildren(
+      ...Array.from(p, (m, E) => {
+        const C = `dimension ${E}: ${j(m)}`;
+        return h("span", { role: "listitem", class: "cell", "data-dimension": String(E), "data-value": String(m), "aria-label": C, title: C, style: `background:${K(m, b)}` });
       })
     );
-    const g = Array.from(h.keys()).sort((w, x) => Math.abs(h[x]) - Math.abs(h[w])).slice(0, Ce), m = (w) => `token ${w} (${S(k.tokens[w])})`;
-    r.textContent = `query of ${m(y.token)}, key of ${m(Number(a.value))}: logit ${E(h.reduce((w, x) => w + x, 0))}; the largest parts: ${g.map((w) => `dimension ${w} (${E(h[w])})`).join(", ")}`;
+    const u = Array.from(p.keys()).sort((m, E) => Math.abs(p[E]) - Math.abs(p[m])).slice(0, at), f = (m) => `token ${m} (${T(k.tokens[m])})`;
+    s.textContent = `query of ${f(w.token)}, key of ${f(Number(a.value))}: logit ${j(p.reduce((m, E) => m + E, 0))}; the largest parts: ${u.map((m) => `dimension ${m} (${j(p[m])})`).join(", ")}`;
   };
-  return a.addEventListener("change", u), i.addEventListener("toggle", u), e.onChange(u), i;
+  return a.addEventListener("change", g), i.addEventListener("toggle", g), e.onChange(g), i;
 }
-class Le {
-  constructor(t, n) {
-    this.host = t, this.look = n;
+class it {
+  constructor(n, t) {
+    this.host = n, this.look = t;
   }
   selection = { tokens: [], heads: [], action: "scale", strength: 2 };
   listeners = [];
@@ -359,112 +487,112 @@ class Le {
   get index() {
     return this.look.compare === "first" ? 0 : 1;
   }
-  onChange(t) {
-    this.listeners.push(t);
+  onChange(n) {
+    this.listeners.push(n);
   }
-  set(t) {
-    Object.assign(this.look, t), this.changed();
+  set(n) {
+    Object.assign(this.look, n), this.changed();
   }
-  pick(t) {
-    this.selection = { ...this.selection, ...t }, this.host.select?.(this.selection), this.changed();
+  pick(n) {
+    this.selection = { ...this.selection, ...n }, this.host.select?.(this.selection), this.changed();
   }
   /** Add a head to the selection, or take it out. */
-  toggleHead(t, n) {
-    const o = this.selection.heads.filter(([r, a]) => r !== t || a !== n), s = o.length < this.selection.heads.length ? o : [...o, [t, n]];
-    this.pick({ heads: s });
+  toggleHead(n, t) {
+    const o = this.selection.heads.filter(([s, a]) => s !== n || a !== t), r = o.length < this.selection.heads.length ? o : [...o, [n, t]];
+    this.pick({ heads: r });
   }
   /** Add a token to the selection, or take it out. */
-  toggleToken(t) {
-    const n = this.selection.tokens.includes(t) ? this.selection.tokens.filter((o) => o !== t) : [...this.selection.tokens, t].sort((o, s) => o - s);
-    this.pick({ tokens: n });
+  toggleToken(n) {
+    const t = this.selection.tokens.includes(n) ? this.selection.tokens.filter((o) => o !== n) : [...this.selection.tokens, n].sort((o, r) => o - r);
+    this.pick({ tokens: t });
   }
   changed() {
-    for (const t of this.listeners) t();
+    for (const n of this.listeners) n();
   }
 }
-const Me = 65535, M = 420, te = 12, T = 4, je = 10, ne = "#999999", V = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
-function Oe(e, t) {
-  const n = (e.byteLength - 4 * t) / (2 * t), o = new Uint16Array(e, 0, n * t), s = new Float32Array(e, 2 * n * t, t);
-  return Array.from(s, (r, a) => ({ points: o.subarray(a * n, (a + 1) * n), share: r }));
+const ct = 65535, R = 420, xe = 12, _ = 4, lt = 10, $e = "#999999", Q = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+function dt(e, n) {
+  const t = (e.byteLength - 4 * n) / (2 * n), o = new Uint16Array(e, 0, t * n), r = new Float32Array(e, 2 * t * n, n);
+  return Array.from(r, (s, a) => ({ points: o.subarray(a * t, (a + 1) * t), share: s }));
 }
-function Ne({ points: e }, t) {
-  const n = e.length / 4, o = (s) => te + s / Me * (M - 2 * te);
-  return Array.from({ length: 2 * n }, (s, r) => ({
-    token: Math.floor(r % n * t / n),
-    key: r >= n,
-    x: o(e[2 * r]),
-    y: M - o(e[2 * r + 1])
+function ht({ points: e }, n) {
+  const t = e.length / 4, o = (r) => xe + r / ct * (R - 2 * xe);
+  return Array.from({ length: 2 * t }, (r, s) => ({
+    token: Math.floor(s % t * n / t),
+    key: s >= t,
+    x: o(e[2 * s]),
+    y: R - o(e[2 * s + 1])
   }));
 }
-function Ie(e, t, n) {
-  let o, s = je ** 2;
-  for (const r of e) {
-    const a = (r.x - t) ** 2 + (r.y - n) ** 2;
-    a <= s && ([o, s] = [r, a]);
+function pt(e, n, t) {
+  let o, r = lt ** 2;
+  for (const s of e) {
+    const a = (s.x - n) ** 2 + (s.y - t) ** 2;
+    a <= r && ([o, r] = [s, a]);
   }
   return o;
 }
-function Fe(e) {
-  const t = /* @__PURE__ */ new Map(), n = /* @__PURE__ */ new Set();
-  let o = "position", s = [], r = { token: e.look.token, key: !1 };
-  const a = d("canvas", { role: "application", tabindex: "0", width: String(M), height: String(M), class: "space" }), l = d("p", { class: "said", "aria-live": "polite" }), i = d("p", { class: "hint" }), p = d("div"), u = d("p", { class: "hint" }, "Circles are queries, squares keys. Hover, or move with the arrows (up and down change between query and key); a click, or Enter, pins the token."), f = d("div", { class: "bar" }, F("colour points by", ["position", "span"], o, (g) => {
-    o = g, h();
-  })), k = d("details", { "aria-label": "query-key space" }, d("summary", {}, "Query-key space"), f, p, a, l, i, u);
+function ut(e) {
+  const n = /* @__PURE__ */ new Map(), t = /* @__PURE__ */ new Set();
+  let o = "position", r = [], s = { token: e.look.token, key: !1 };
+  const a = h("canvas", { role: "application", tabindex: "0", width: String(R), height: String(R), class: "space" }), c = h("p", { class: "said", "aria-live": "polite" }), i = h("p", { class: "hint" }), d = h("div"), g = h("p", { class: "hint" }, "Circles are queries, squares keys. Hover, or move with the arrows (up and down change between query and key); a click, or Enter, pins the token."), $ = h("div", { class: "bar" }, D("colour points by", ["position", "span"], o, (u) => {
+    o = u, p();
+  })), k = h("details", { "aria-label": "query-key space" }, h("summary", {}, "Query-key space"), $, d, a, c, i, g);
   k.open = e.capture.plane(0, 0) !== void 0;
-  const y = () => {
-    const { capture: g, index: m, look: w } = e, x = g.plane(w.site, w.head);
-    if (x || !e.host.space) return x;
-    const v = `${m}/${w.site}`;
-    return !t.has(v) && !n.has(v) && (n.add(v), l.textContent = "…", e.host.space(m, g.sites[w.site].name).then(
-      (A) => {
-        t.set(v, Oe(A, g.heads)), l.textContent = "", h();
+  const w = () => {
+    const { capture: u, index: f, look: m } = e, E = u.plane(m.site, m.head);
+    if (E || !e.host.space) return E;
+    const C = `${f}/${m.site}`;
+    return !n.has(C) && !t.has(C) && (t.add(C), c.textContent = "…", e.host.space(f, u.sites[m.site].name).then(
+      (L) => {
+        n.set(C, dt(L, u.heads)), c.textContent = "", p();
       },
-      (A) => l.textContent = A.message
-    )), t.get(v)?.[w.head];
-  }, c = ({ token: g, key: m }) => {
-    l.textContent = `${m ? "key" : "query"} of token ${g} (${S(e.capture.tokens[g])})`;
-  }, h = () => {
+      (L) => c.textContent = L.message
+    )), n.get(C)?.[m.head];
+  }, l = ({ token: u, key: f }) => {
+    c.textContent = `${f ? "key" : "query"} of token ${u} (${T(e.capture.tokens[u])})`;
+  }, p = () => {
     if (!k.open) return;
-    const g = y(), { capture: m, look: w } = e;
-    s = g ? Ne(g, m.tokens.length) : [];
-    const x = j([m.tokens.length - 1], { dark: w.dark }), v = Object.entries(m.spans), A = ($) => v.findIndex(([, L]) => L.includes($)), D = `${m.sites[w.site].name}, head ${w.head}`;
-    a.setAttribute("aria-label", `queries and keys of ${D}: ${s.length} points`), i.textContent = g ? `${D}: the plane of the first two principal components, which hold ${E(100 * g.share)} % of the variance. Nearness here is a hint of a large product, not a weight.` : "";
-    const R = ($, L) => d("span", {}, d("span", { class: "swatch", style: `background:${$}` }), ` ${L} `);
-    p.replaceChildren(
-      o === "position" ? z(x, "position") : d("div", { class: "legend" }, ...v.map(([$], L) => R(V[L % V.length], $)), R(ne, "no span"))
+    const u = w(), { capture: f, look: m } = e;
+    r = u ? ht(u, f.tokens.length) : [];
+    const E = U([f.tokens.length - 1], { dark: m.dark }), C = Object.entries(f.spans), L = (v) => C.findIndex(([, A]) => A.includes(v)), O = `${f.sites[m.site].name}, head ${m.head}`;
+    a.setAttribute("aria-label", `queries and keys of ${O}: ${r.length} points`), i.textContent = u ? `${O}: the plane of the first two principal components, which hold ${j(100 * u.share)} % of the variance. Nearness here is a hint of a large product, not a weight.` : "";
+    const y = (v, A) => h("span", {}, h("span", { class: "swatch", style: `background:${v}` }), ` ${A} `);
+    d.replaceChildren(
+      o === "position" ? Y(E, "position") : h("div", { class: "legend" }, ...C.map(([v], A) => y(Q[A % Q.length], v)), y($e, "no span"))
     );
-    const C = a.getContext("2d");
-    if (C) {
-      C.clearRect(0, 0, M, M);
-      for (const $ of s) {
-        const L = A($.token);
-        C.fillStyle = o === "position" ? `rgb(${P($.token, x).join(",")})` : L < 0 ? ne : V[L % V.length];
-        const Q = $.token === r.token && $.key === r.key;
-        C.strokeStyle = $.token === w.token || Q ? "#d95f02" : w.dark ? "#e8eaf0" : "#1b1f27", C.lineWidth = Q ? 3 : $.token === w.token ? 2 : 0.5, C.beginPath(), $.key ? C.rect($.x - T, $.y - T, 2 * T, 2 * T) : C.arc($.x, $.y, T, 0, 2 * Math.PI), C.fill(), C.stroke();
+    const x = a.getContext("2d");
+    if (x) {
+      x.clearRect(0, 0, R, R);
+      for (const v of r) {
+        const A = L(v.token);
+        x.fillStyle = o === "position" ? `rgb(${Z(v.token, E).join(",")})` : A < 0 ? $e : Q[A % Q.length];
+        const M = v.token === s.token && v.key === s.key;
+        x.strokeStyle = v.token === m.token || M ? "#d95f02" : m.dark ? "#e8eaf0" : "#1b1f27", x.lineWidth = M ? 3 : v.token === m.token ? 2 : 0.5, x.beginPath(), v.key ? x.rect(v.x - _, v.y - _, 2 * _, 2 * _) : x.arc(v.x, v.y, _, 0, 2 * Math.PI), x.fill(), x.stroke();
       }
     }
-  }, b = (g) => {
-    const m = a.getBoundingClientRect();
-    return Ie(s, (g.clientX - m.left) / m.width * M, (g.clientY - m.top) / m.height * M);
+  }, b = (u) => {
+    const f = a.getBoundingClientRect();
+    return pt(r, (u.clientX - f.left) / f.width * R, (u.clientY - f.top) / f.height * R);
   };
-  return a.addEventListener("mousemove", (g) => {
-    const m = b(g);
-    m && c(m);
-  }), a.addEventListener("click", (g) => {
-    const m = b(g);
-    m && (r = m, e.set({ token: m.token }));
-  }), a.addEventListener("keydown", (g) => {
-    const m = { ArrowLeft: -1, ArrowRight: 1 }[g.key], w = s.filter((x) => x.key === r.key);
-    if (m && w.length) {
-      const x = w.findIndex((v) => v.token >= r.token);
-      r = w[Math.min(w.length - 1, Math.max(0, (x < 0 ? w.length - 1 : x) + m))];
-    } else if (g.key === "ArrowUp" || g.key === "ArrowDown") r = { ...r, key: !r.key };
-    else if (g.key === "Enter") e.set({ token: r.token });
+  return a.addEventListener("mousemove", (u) => {
+    const f = b(u);
+    f && l(f);
+  }), a.addEventListener("click", (u) => {
+    const f = b(u);
+    f && (s = f, e.set({ token: f.token }));
+  }), a.addEventListener("keydown", (u) => {
+    const f = { ArrowLeft: -1, ArrowRight: 1 }[u.key], m = r.filter((E) => E.key === s.key);
+    if (f && m.length) {
+      const E = m.findIndex((C) => C.token >= s.token);
+      s = m[Math.min(m.length - 1, Math.max(0, (E < 0 ? m.length - 1 : E) + f))];
+    } else if (u.key === "ArrowUp" || u.key === "ArrowDown") s = { ...s, key: !s.key };
+    else if (u.key === "Enter") e.set({ token: s.token });
     else return;
-    g.preventDefault(), c(r), h();
-  }), k.addEventListener("toggle", h), e.onChange(h), h(), k;
+    u.preventDefault(), l(s), p();
+  }), k.addEventListener("toggle", p), e.onChange(p), p(), k;
 }
-const ae = `
+const Ce = `
 .saccade{--ink:#1b1f27;--paper:#fff;--line:#c9d1dc;--mark:#d95f02;color:var(--ink);background:var(--paper);
 font:14px/1.45 system-ui,sans-serif;padding:12px}
 .saccade.dark{--ink:#e8eaf0;--paper:#12141c;--line:#3a4152;--mark:#ffb347}
@@ -480,6 +608,7 @@ font:14px/1.45 system-ui,sans-serif;padding:12px}
 .saccade canvas{image-rendering:pixelated;border:1px solid var(--line);max-width:100%;cursor:crosshair}
 .saccade canvas.space{image-rendering:auto;display:block}.saccade summary{font-size:15px;font-weight:bold;margin:14px 0 4px;cursor:pointer}
 .saccade .swatch{display:inline-block;width:10px;height:10px;border:1px solid var(--line)}
+.saccade .flow{overflow:auto}.saccade .flow svg{max-width:none;display:block}.saccade .flow circle{cursor:pointer}
 .saccade .neurons{display:flex;flex-wrap:wrap;max-width:520px}
 .saccade .legend{display:flex;align-items:center;gap:6px;font-size:11px}
 .saccade .strip{display:inline-block;width:120px;height:10px;border:1px solid var(--line)}
@@ -490,150 +619,147 @@ font:14px/1.45 system-ui,sans-serif;padding:12px}
 .saccade textarea{width:100%;box-sizing:border-box;font:inherit;color:inherit;background:var(--paper);border:1px solid var(--line)}
 .saccade .texts{display:grid;grid-template-columns:1fr 1fr;gap:12px}.saccade pre{white-space:pre-wrap;margin:4px 0}
 @media(max-width:800px){.saccade .panes{grid-template-columns:1fr}}
-`, re = ["reads", "read by", "received"], De = [...re, "rollout"], U = 512;
-function Re(e) {
-  const t = d("div", { class: "text", tabindex: "0", role: "listbox", "aria-label": "tokens" }), n = d("p", { class: "said", "aria-live": "polite" }), o = d("div"), s = e.host.rollout !== void 0 || e.host.captures.every((c) => c.rollout), r = d("div", { class: "bar" }, F("colour by", s ? De : re, e.look.mode, (c) => e.set({ mode: c }))), a = /* @__PURE__ */ new Map(), l = /* @__PURE__ */ new Set();
+`, Se = ["reads", "read by", "received"], ft = [...Se, "rollout"], G = 512;
+function gt(e) {
+  const n = h("div", { class: "text", tabindex: "0", role: "listbox", "aria-label": "tokens" }), t = h("p", { class: "said", "aria-live": "polite" }), o = h("div"), r = e.host.rollout !== void 0 || e.host.captures.every((l) => l.rollout), s = h("div", { class: "bar" }, D("colour by", r ? ft : Se, e.look.mode, (l) => e.set({ mode: l }))), a = /* @__PURE__ */ new Map(), c = /* @__PURE__ */ new Set();
   let i = { weights: new Float32Array(0), exact: !1 };
-  const p = (c, h) => (!a.has(c) && !l.has(c) && (l.add(c), h().then(
+  const d = (l, p) => (!a.has(l) && !c.has(l) && (c.add(l), p().then(
     (b) => {
-      a.set(c, b), f();
+      a.set(l, b), $();
     },
-    (b) => n.textContent = b.message
-  )), a.get(c)), u = () => {
-    const { site: c, head: h, token: b, mode: g } = e.look, { capture: m } = e;
-    if (g === "received") return m.received(c, h);
-    if (g === "read by") return m.readBy(c, h, b);
-    const { rows: w, rollout: x } = e.host;
-    if (g === "rollout") {
-      const A = x ? p(`rollout/${e.index}/${b}`, () => x(e.index, b)) : m.rollout;
-      return { weights: A ?? new Float32Array(m.tokens.length), exact: A !== void 0 };
+    (b) => t.textContent = b.message
+  )), a.get(l)), g = () => {
+    const { site: l, head: p, token: b, mode: u } = e.look, { capture: f } = e;
+    if (u === "received") return f.received(l, p);
+    if (u === "read by") return f.readBy(l, p, b);
+    const { rows: m, rollout: E } = e.host;
+    if (u === "rollout") {
+      const L = E ? d(`rollout/${e.index}/${b}`, () => E(e.index, b)) : f.rollout;
+      return { weights: L ?? new Float32Array(f.tokens.length), exact: L !== void 0 };
     }
-    const v = w && p(`${e.index}/${c}/${b}`, () => w(e.index, m.sites[c].name, b));
-    return v ? { weights: v.subarray(h * m.tokens.length, (h + 1) * m.tokens.length), exact: !0 } : m.reads(c, h, b);
-  }, f = () => {
-    const { capture: c, look: h } = e;
-    i = u();
-    const b = j(i.weights, { log: h.log, dark: h.dark });
-    o.replaceChildren(z(b, Be(e, i)));
-    const g = Math.max(0, Math.min(h.token - U / 2, c.tokens.length - U)), m = Object.entries(c.spans), w = c.tokens.slice(g, g + U).map((x, v) => {
-      const A = g + v, D = P(i.weights[A], b), R = m.filter(([, $]) => $.includes(A)).map(([$]) => $), C = ["token", A === h.token && h.mode !== "received" ? "pinned" : "", e.selection.tokens.includes(A) ? "picked" : ""];
-      return d(
+    const C = m && d(`${e.index}/${l}/${b}`, () => m(e.index, f.sites[l].name, b));
+    return C ? { weights: C.subarray(p * f.tokens.length, (p + 1) * f.tokens.length), exact: !0 } : f.reads(l, p, b);
+  }, $ = () => {
+    const { capture: l, look: p } = e;
+    i = g();
+    const b = (C) => p.hideFirst && C === 0, u = U(p.hideFirst ? i.weights.subarray(1) : i.weights, { log: p.log, dark: p.dark });
+    o.replaceChildren(Y(u, kt(e, i)));
+    const f = Math.max(0, Math.min(p.token - G / 2, l.tokens.length - G)), m = Object.entries(l.spans), E = l.tokens.slice(f, f + G).map((C, L) => {
+      const O = f + L, y = Z(b(O) ? u.low : i.weights[O], u), x = m.filter(([, A]) => A.includes(O)).map(([A]) => A), v = ["token", O === p.token && p.mode !== "received" ? "pinned" : "", e.selection.tokens.includes(O) ? "picked" : ""];
+      return h(
         "span",
         {
-          class: C.filter(Boolean).join(" "),
+          class: v.filter(Boolean).join(" "),
           role: "option",
-          "aria-selected": String(A === h.token),
-          "data-token": String(A),
-          "data-weight": String(i.weights[A]),
-          title: `${A} ${S(x)}: ${E(i.weights[A])}${R.length ? ` (${R.join(", ")})` : ""}`,
-          style: `background:rgb(${D.join(",")});color:${ke(D)}`
+          "aria-selected": String(O === p.token),
+          "data-token": String(O),
+          "data-weight": String(i.weights[O]),
+          title: `${O} ${T(C)}: ${j(i.weights[O])}${x.length ? ` (${x.join(", ")})` : ""}`,
+          style: `background:rgb(${y.join(",")});color:${He(y)}`
         },
-        S(x)
+        T(C)
       );
     });
-    t.replaceChildren(...w), c.tokens.length > U && t.append(d("span", { class: "hint" }, ` tokens ${g} to ${g + U - 1} of ${c.tokens.length}`));
-  }, k = (c) => {
-    const h = c.target.closest("[data-token]");
-    return h ? Number(h.dataset.token) : void 0;
+    n.replaceChildren(...E), l.tokens.length > G && n.append(h("span", { class: "hint" }, ` tokens ${f} to ${f + G - 1} of ${l.tokens.length}`));
+  }, k = (l) => {
+    const p = l.target.closest("[data-token]");
+    return p ? Number(p.dataset.token) : void 0;
   };
-  t.addEventListener("mouseover", (c) => {
-    const h = k(c);
-    h !== void 0 && (n.textContent = `token ${h} (${S(e.capture.tokens[h])}): ${E(i.weights[h])}${i.exact || i.weights[h] > 0 ? "" : ", or below what was kept"}`);
-  }), t.addEventListener("click", (c) => {
-    const h = k(c);
-    h !== void 0 && (c.shiftKey ? e.toggleToken(h) : e.set({ token: h }));
-  }), t.addEventListener("keydown", (c) => {
-    const h = { ArrowLeft: -1, ArrowRight: 1 }[c.key], b = e.look.token + (h ?? 0);
-    h && e.capture.tokens[b] !== void 0 && (e.set({ token: b }), c.preventDefault()), c.key === "Enter" && e.toggleToken(e.look.token);
-  }), e.onChange(f), f();
-  const y = d("p", { class: "hint" }, "Click a token to pin it; arrows move the pin; shift-click, or Enter, selects words for an edit.");
-  return d("section", { "aria-label": "tokens" }, d("h2", {}, "Tokens"), r, o, t, n, y);
+  n.addEventListener("mouseover", (l) => {
+    const p = k(l);
+    p !== void 0 && (t.textContent = `token ${p} (${T(e.capture.tokens[p])}): ${j(i.weights[p])}${i.exact || i.weights[p] > 0 ? "" : ", or below what was kept"}`);
+  }), n.addEventListener("click", (l) => {
+    const p = k(l);
+    p !== void 0 && (l.shiftKey ? e.toggleToken(p) : e.set({ token: p }));
+  }), n.addEventListener("keydown", (l) => {
+    const p = { ArrowLeft: -1, ArrowRight: 1 }[l.key], b = e.look.token + (p ?? 0);
+    p && e.capture.tokens[b] !== void 0 && (e.set({ token: b }), l.preventDefault()), l.key === "Enter" && e.toggleToken(e.look.token);
+  }), e.onChange($), $();
+  const w = h("p", { class: "hint" }, "Click a token to pin it; arrows move the pin; shift-click, or Enter, selects words for an edit.");
+  return h("section", { "aria-label": "tokens" }, h("h2", {}, "Tokens"), s, o, n, t, w);
 }
-function Be(e, t) {
-  const { mode: n, token: o } = e.look;
-  if (n === "rollout") {
-    const a = e.capture.tokens.length - 1, l = e.host.rollout ? o : a;
-    return `share of each token in token ${l} (${S(e.capture.tokens[l])}) after all layers, by attention alone (rollout${e.host.rollout ? "" : ", of the last token only"})`;
+function kt(e, n) {
+  const { mode: t, token: o } = e.look;
+  if (t === "rollout") {
+    const a = e.capture.tokens.length - 1, c = e.host.rollout ? o : a;
+    return `share of each token in token ${c} (${T(e.capture.tokens[c])}) after all layers, by attention alone (rollout${e.host.rollout ? "" : ", of the last token only"})`;
   }
-  const s = `token ${o} (${S(e.capture.tokens[o])})`;
-  if (n === "received") return "mean weight that a token gets from all rows";
-  const r = t.exact ? "exact" : `the ${e.capture.links} largest of each row`;
-  return n === "reads" ? `weight with which ${s} reads (${r})` : `weight with which each token reads ${s} (${r})`;
+  const r = `token ${o} (${T(e.capture.tokens[o])})`;
+  if (t === "received") return "mean weight that a token gets from all rows";
+  const s = n.exact ? "exact" : `the ${e.capture.links} largest of each row`;
+  return t === "reads" ? `weight with which ${r} reads (${s})` : `weight with which each token reads ${r} (${s})`;
 }
-const Te = "A weight says how much of a value a head mixed in, before its output projection. It is neither an importance nor a cause: edit or ablate to see those.";
-function X(e, t) {
-  const { captures: n } = t;
-  if (!n.length) throw new Error("the viewer needs a capture, found none.");
-  const o = (u) => `${u.sites.length} × ${u.heads}`;
-  if (n.some((u) => o(u) !== o(n[0])))
-    throw new Error(`captures are compared head by head; found ${n.map(o).join(" and ")} heads.`);
-  const s = matchMedia("(prefers-color-scheme: dark)").matches, r = n[0], a = new Le(t, {
-    measure: r.measures.find((u) => u.startsWith("mass.")) ?? r.measures[0],
+const mt = "A weight says how much of a value a head mixed in, before its output projection. It is neither an importance nor a cause: edit or ablate to see those.";
+function ie(e, n) {
+  const { captures: t } = n;
+  if (!t.length) throw new Error("the viewer needs a capture, found none.");
+  const o = (d) => `${d.sites.length} × ${d.heads}`;
+  if (t.some((d) => o(d) !== o(t[0])))
+    throw new Error(`captures are compared head by head; found ${t.map(o).join(" and ")} heads.`);
+  const r = matchMedia("(prefers-color-scheme: dark)").matches, s = t[0], a = new it(n, {
+    measure: s.measures.find((d) => d.startsWith("mass.")) ?? s.measures[0],
     sort: "layer",
     site: 0,
     head: 0,
-    token: r.tokens.length - 1,
+    token: s.tokens.length - 1,
     mode: "reads",
     log: !1,
     hideFirst: !1,
-    compare: n.length > 1 ? "difference" : "first",
-    dark: s
-  }), l = d("div", { class: `saccade${s ? " dark" : ""}` }), i = I("light or dark", () => {
-    l.classList.toggle("dark"), a.set({ dark: l.classList.contains("dark") });
-  }), p = [
-    I("save model view (SVG)", () => _("heads.svg", "image/svg+xml", $e(a))),
-    I("save map (SVG)", () => _("head.svg", "image/svg+xml", ve(a))),
-    I("save map (PNG)", () => l.querySelector("canvas")?.toBlob((u) => u && _("head.png", "image/png", u)))
-  ];
-  return l.append(
-    d("style", {}, ae),
-    d("h1", {}, n.map((u) => u.model).join(" and ")),
-    d("p", { class: "hint" }, Te),
-    d("div", { class: "bar" }, i, ...p),
-    d("div", { class: "panes" }, be(a), we(a)),
-    Re(a),
-    ...t.space || n.every((u) => u.plane(0, 0)) ? [Fe(a)] : [],
-    ...t.neurons ? [Se(a)] : [],
-    le(a)
-  ), e.replaceChildren(l), a;
+    compare: t.length > 1 ? "difference" : "first",
+    dark: r
+  }), c = h("div", { class: `saccade${r ? " dark" : ""}` }), i = W("light or dark", () => {
+    c.classList.toggle("dark"), a.set({ dark: c.classList.contains("dark") });
+  });
+  return c.append(
+    h("style", {}, Ce),
+    h("h1", {}, t.map((d) => d.model).join(" and ")),
+    h("p", { class: "hint" }, mt),
+    h("div", { class: "bar" }, i, Xe(a, c)),
+    h("div", { class: "panes" }, Ge(a), Ve(a)),
+    gt(a),
+    ...n.paths || t.every((d) => d.paths) ? [nt(a)] : [],
+    ...n.space || t.every((d) => d.plane(0, 0)) ? [ut(a)] : [],
+    ...n.neurons ? [rt(a)] : [],
+    De(a)
+  ), e.replaceChildren(c), a;
 }
-function Ue(e) {
-  const t = Uint8Array.fromBase64;
-  if (t) return t(e).buffer;
-  const n = atob(e), o = new Uint8Array(n.length);
-  for (let s = 0; s < n.length; s++) o[s] = n.charCodeAt(s);
+function wt(e) {
+  const n = Uint8Array.fromBase64;
+  if (n) return n(e).buffer;
+  const t = atob(e), o = new Uint8Array(t.length);
+  for (let r = 0; r < t.length; r++) o[r] = t.charCodeAt(r);
   return o.buffer;
 }
-function qe({ model: e, el: t }) {
-  const n = /* @__PURE__ */ new Map();
+function yt({ model: e, el: n }) {
+  const t = /* @__PURE__ */ new Map();
   let o = 0;
-  e.on("msg:custom", (f, k) => {
-    const { id: y, error: c } = f;
-    if (c) n.get(y)?.reject(new Error(c));
+  e.on("msg:custom", (k, w) => {
+    const { id: l, error: p } = k;
+    if (p) t.get(l)?.reject(new Error(p));
     else {
-      const h = k[0];
-      n.get(y)?.resolve(h.buffer.slice(h.byteOffset, h.byteOffset + h.byteLength));
+      const b = w[0];
+      t.get(l)?.resolve(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength));
     }
-    n.delete(y);
+    t.delete(l);
   });
-  const s = (f, k) => new Promise((y, c) => {
-    n.set(++o, { resolve: y, reject: c }), e.send({ id: o, what: f, ...k });
-  }), r = async (f, k, y) => new Float32Array(await s("rows", { capture: f, site: k, query: y })), a = (f, k) => s("space", { capture: f, site: k }), l = async (f, k, y, c) => new Float32Array(await s("neurons", { capture: f, site: k, query: y, key: c })), i = async (f, k) => new Float32Array(await s("rollout", { capture: f, query: k })), p = (f) => {
-    e.set("selection", f), e.save_changes();
-  }, u = () => {
-    const f = e.get("captures").map(
-      (k) => new K(k.buffer.slice(k.byteOffset, k.byteOffset + k.byteLength))
+  const r = (k, w) => new Promise((l, p) => {
+    t.set(++o, { resolve: l, reject: p }), e.send({ id: o, what: k, ...w });
+  }), s = async (k, w, l) => new Float32Array(await r("rows", { capture: k, site: w, query: l })), a = (k, w) => r("space", { capture: k, site: w }), c = async (k, w, l, p) => new Float32Array(await r("neurons", { capture: k, site: w, query: l, key: p })), i = async (k, w) => new Float32Array(await r("rollout", { capture: k, query: w })), d = (k, w, l) => r("paths", { capture: k, query: w, by: l }), g = (k) => {
+    e.set("selection", k), e.save_changes();
+  }, $ = () => {
+    const k = e.get("captures").map(
+      (w) => new se(w.buffer.slice(w.byteOffset, w.byteOffset + w.byteLength))
     );
-    X(t, { captures: f, rows: r, space: a, neurons: l, rollout: i, select: p });
+    ie(n, { captures: k, rows: s, space: a, neurons: c, rollout: i, paths: d, select: g });
   };
-  e.on("change:captures", u), u();
+  e.on("change:captures", $), $();
 }
-const ze = { render: qe }, oe = document.getElementById("saccade"), se = document.querySelectorAll("script.saccade-capture");
-oe && se.length && X(oe, { captures: Array.from(se, (e) => new K(Ue(e.textContent ?? ""))) });
-const H = document.getElementById("saccade-live");
-H && (document.head.append(d("style", {}, ae)), H.classList.add("saccade"), Ee(H, X));
+const bt = { render: yt }, ve = document.getElementById("saccade"), Ae = document.querySelectorAll("script.saccade-capture");
+ve && Ae.length && ie(ve, { captures: Array.from(Ae, (e) => new se(wt(e.textContent ?? ""))) });
+const te = document.getElementById("saccade-live");
+te && (document.head.append(h("style", {}, Ce)), te.classList.add("saccade"), st(te, ie));
 export {
-  Ue as decode,
-  ze as default,
-  X as mount
+  wt as decode,
+  bt as default,
+  ie as mount
 };
