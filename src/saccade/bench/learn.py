@@ -42,7 +42,7 @@ class Setting:
 
 SETTINGS = {
     "full": Setting("full"),
-    "small": Setting("small", layers=(2,), rows=32, steps=300, tuning=50),
+    "small": Setting("small", layers=(2,), rows=32, steps=250, tuning=40),
     "quick": Setting(
         "quick", layers=(2,), dim=32, steps=12, tuning=4, rows=8, rates=(3e-3, 1e-2), seeds=2, measured=16
     ),

@@ -127,10 +127,10 @@ class Problem:
 PROBLEMS = {
     problem.name: problem
     for problem in (
-        Problem("recall", recall, symbols=96),
-        Problem("flip-flop", flip_flop, symbols=5),
-        Problem("induction", induction, symbols=96, stretches=STRETCHES),
-        Problem("counting", counting, symbols=14),
         Problem("text", text, symbols=SYMBOLS, metric="nats", hidden=0.15),
+        Problem("induction", induction, symbols=96, stretches=STRETCHES),
+        Problem("flip-flop", flip_flop, symbols=5),
+        Problem("counting", counting, symbols=14),
+        Problem("recall", recall, symbols=96),
     )
 }
