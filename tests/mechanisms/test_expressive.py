@@ -246,11 +246,11 @@ def test_neural(qkv):
         same(actual[b, h, i], sum(w * v[b, h // 2, j] for w, j in zip(a, seen, strict=True)))
 
 
-@pytest.mark.parametrize("relational", [1, 3, 4])
-def test_dual(x, relational):
-    m = made("dual", kv_heads=H, relational=relational, relations=2, symbols=5)
+@pytest.mark.parametrize(("relational", "symmetric"), [(1, False), (3, True), (4, False)])
+def test_dual(x, relational, symmetric):
+    m = made("dual", kv_heads=H, relational=relational, relations=2, symbols=5, symmetric=symmetric)
     q, k, v = (heads(x @ w.weight.T) for w in (m.q, m.k, m.v))
-    q_rel, k_rel = (heads(x @ w.weight.T, 2) for w in (m.q_relation, m.k_relation))
+    q_rel, k_rel = (heads(x @ w.weight.T, 2) for w in (m.q_relation, m.q_relation if symmetric else m.k_relation))
     symbols = torch.zeros(B, N, DIM, dtype=torch.float64)
     for b in range(B):
         for t in range(N):

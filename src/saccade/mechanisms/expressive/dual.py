@@ -21,11 +21,15 @@ from saccade.mechanisms.view import View
 
 @dataclass(frozen=True)
 class Options:
-    """``relational`` heads (None: half of all), ``relations`` (None: as many), ``symbols`` in the library."""
+    """``relational`` heads (None: half of all), ``relations`` (None: as many), ``symbols`` in the library.
+
+    ``symmetric`` relations have one projection for both tokens, W_kℓ = W_qℓ: how alike two tokens are.
+    """
 
     relational: int | None = None
     relations: int | None = None
     symbols: int = 64
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         given = [n for n in (self.relational, self.relations, self.symbols) if n is not None]
@@ -70,7 +74,8 @@ class Dual(Layer):
         self.k = nn.Linear(shape.dim, narrow, bias=False)
         self.v = nn.Linear(shape.dim, narrow, bias=False)
         self.q_relation = nn.Linear(shape.dim, self.relations * self.width, bias=False)
-        self.k_relation = nn.Linear(shape.dim, self.relations * self.width, bias=False)
+        if not options.symmetric:
+            self.k_relation = nn.Linear(shape.dim, self.relations * self.width, bias=False)
         self.w_relation = nn.Parameter(
             torch.randn(self.relational, shape.head_dim, self.relations) * self.relations**-0.5
         )
@@ -93,7 +98,8 @@ class Dual(Layer):
         k = self.position.keys(split_heads(self.k(x), width), view.k_pos)
         sensory, symbolic = (repeat_heads(split_heads(self.v(t), width), heads) for t in (x, self.symbols(x)))
         v = torch.cat([sensory[:, : heads - self.relational], symbolic[:, heads - self.relational :]], dim=1)
-        q_relation, k_relation = (split_heads(p(x), self.width) for p in (self.q_relation, self.k_relation))
+        left, right = self.q_relation, self.q_relation if self.options.symmetric else self.k_relation
+        q_relation, k_relation = (split_heads(p(x), self.width) for p in (left, right))
         return q, repeat_heads(k, heads), v, q_relation / math.sqrt(self.width), k_relation
 
     def reference(self, x: Tensor, context: Tensor, view: View) -> Tensor:
