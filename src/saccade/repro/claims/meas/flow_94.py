@@ -102,7 +102,6 @@ def trained(seed: int, quick: bool) -> Any:
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=32,
-        num_labels=2,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )

@@ -49,8 +49,8 @@ class Layer(nn.Module):
         self.shape = shape
         self.norm, self.norm_after = nn.LayerNorm(shape.dim), nn.LayerNorm(shape.dim)
         self.qkv, self.out = nn.Linear(shape.dim, 3 * shape.dim, bias=False), nn.Linear(shape.dim, shape.dim)
-        wide = shape.widening * shape.dim
-        self.forth, self.back = nn.Linear(shape.dim, wide), nn.Linear(wide, shape.dim)
+        if wide := shape.widening * shape.dim:
+            self.forth, self.back = nn.Linear(shape.dim, wide), nn.Linear(wide, shape.dim)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         """[B,N,dim] -> the same, and the weights."""

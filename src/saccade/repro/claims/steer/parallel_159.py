@@ -78,7 +78,8 @@ def documents(count: int, seed: int) -> list[Comparison]:
     """The comparisons on `reader`, of the remedies alone: its documents do not speak of each other."""
     lm = sc.attach(*zoo.load("reader"))
     names = tuple(f"piece.{i}" for i in range(DOCUMENTS))
-    rows, answers, ranges = [], [], {}
+    rows, answers = [], []
+    ranges: dict[str, list[tuple[int, int]]] = {}
     for one in questions(count, DOCUMENTS, 15_900 + seed):
         texts = [f"document {number}: {text}" for number, text in enumerate(one.documents, 1)]
         parts = ["<s><|user|>", *texts, f"{one.text}<|end|><|assistant|>"]
