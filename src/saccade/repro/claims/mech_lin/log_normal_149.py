@@ -13,7 +13,7 @@ from saccade.repro.registry import claim
 from saccade.repro.result import Comparison, Result
 from saccade.repro.statistics import saving
 
-HEADS, WIDTH = 4, 64
+HEADS, WIDTH = 8, 64
 SPREADS = (0.5, 1.0, 1.5)
 """Standard deviations of queries and keys; the logits of softmax have those to the second power."""
 OWN, FOLLOWS = "log-normal", 0.5
@@ -67,8 +67,8 @@ def run(quick: bool, seed: int) -> Result:
 
     The kernel to compare with is in each draw that which comes nearest to softmax.
     """
-    units, tokens = (6, 128) if quick else (8, 160)
-    drawn = [concentrations(tokens, MEASURED + 1000 * (seed + 3) + i) for i in range(units)]
+    units, tokens = (16, 64) if quick else (20, 128)
+    drawn = [concentrations(tokens, MEASURED + 1000 * (seed + 4) + i) for i in range(units)]
     falls = [[max(fall(one["entropy"], kind) for kind in KERNELS), fall(one["entropy"], OWN)] for one in drawn]
     errors = {
         measure: [[min(apart(one[measure], kind) for kind in KERNELS), apart(one[measure], OWN)] for one in drawn]
