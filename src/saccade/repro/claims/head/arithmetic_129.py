@@ -111,7 +111,7 @@ def run(quick: bool, seed: int) -> Result:
     with an interval from -1 to 8.) Attention is that of the last position. Facts are all that the weights hold. The
     details tell what tuning as many random heads does.
     """
-    choosing, steps, batch, draws, folds = (12, 60, 64, 1, 1) if quick else (24, 100, 64, 3, 2)
+    choosing, steps, batch, draws, folds = (12, 60, 64, 1, 1) if quick else (24, 60, 64, 3, 2)
     rng = random.Random(f"129/sums/{seed}")
     drawn, wider = (rng.sample(some, len(some)) for some in (every(TOP), every(WIDER)))
     model, tokenizer = zoo.load("reader")
@@ -135,7 +135,7 @@ def run(quick: bool, seed: int) -> Result:
         before.append(right(sc.attach(model), measure))
         after.append(right(better, measure))
         after_facts.append(right(better, facts))
-        if not quick:
+        if not quick and not elsewhere:
             elsewhere.append(right(tuned(model, controls[0], teach, steps, batch, seed), measure))
     return Result(
         Comparison("accuracy of arithmetic: whole model against its heads ablated", pairs(plain, without), LOST, drop),

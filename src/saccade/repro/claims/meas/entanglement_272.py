@@ -67,7 +67,7 @@ def run(quick: bool, seed: int) -> Result:
     the bonds of entropy over the logarithm of the smaller part; the valley is the entropy that the low rank takes
     from the middle bond. Attention after both kinds of tuning is compared file by file.
     """
-    files, steps = (4, 4) if quick else (12, 12)
+    files, steps = (4, 4) if quick else (10, 6)
     model, tokenizer = zoo.load("coder")
     texts = [text for text in sources()[1] if len(text) > 4000]
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
