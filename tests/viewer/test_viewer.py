@@ -15,7 +15,7 @@ import saccade as sc
 from saccade import viewer, zoo
 from saccade.viewer import ViewError
 from saccade.viewer.capture import blocks, capture, rows_of, sizes
-from saccade.viewer.flow import rollout_of
+from saccade.viewer.flow import paths_of, rollout_of
 from saccade.viewer.neurons import products_of
 from saccade.viewer.page import module
 from saccade.viewer.selection import Selection
@@ -114,7 +114,7 @@ def test_a_plane_shows_so_many_points():
 def test_a_page_may_hold_planes_and_rollout(lm, prompt, dense):
     found = capture(lm, prompt, space=True, rollout=True)
     again = viewer.unpack(viewer.pack(found))
-    for name in ("space", "share", "rollout"):
+    for name in ("space", "share", "rollout", "paths"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
     assert found.space.shape[:2] == found.share.shape == dense.shape[:2]
     chain = np.eye(dense.shape[-1])
@@ -122,6 +122,10 @@ def test_a_page_may_hold_planes_and_rollout(lm, prompt, dense):
         chain = (0.5 * layer.mean(0) + 0.5 * np.eye(len(chain))) @ chain
     np.testing.assert_allclose(found.rollout, chain[-1], atol=1e-5)
     np.testing.assert_allclose(rollout_of(lm, prompt, 5), chain[5], atol=1e-5)
+    layers, count = found.paths[:2].astype(int)
+    tokens, nodes = found.paths[2 : 2 + count].astype(int), found.paths[2 + count : 2 + (layers + 2) * count]
+    assert layers == len(dense)
+    np.testing.assert_allclose(nodes[:count], chain[-1][tokens], atol=1e-5)
     assert len(viewer.pack(capture(lm, prompt, space=True, limit=60_000))) <= 60_000 + 4096
     with pytest.raises(ViewError, match="leave out space=True"):
         capture(lm, prompt, space=True, limit=9_000)
@@ -260,6 +264,8 @@ def test_the_notebook_view_answers_rows_and_gives_back_edits(lm, prompt, dense):
     shown._answer(None, {"id": 4, "what": "rollout", "capture": 1, "query": 9}, [])
     with lm.steer(sc.Scale("rule", 8.0)):
         assert sent[-1][1][0] == rollout_of(lm, prompt, 9).tobytes()
+    shown._answer(None, {"id": 7, "what": "paths", "capture": 0, "query": 9, "by": "relevance"}, [])
+    assert sent[-1][1][0] == paths_of(lm, prompt, 9, "relevance").tobytes()
     shown._answer(None, {"id": 6, "what": "neurons", "capture": 0, "site": "text.2.self", "query": 9, "key": 1}, [])
     assert sent[-1][1][0] == products_of(lm, prompt, "text.2.self", 9, 1).tobytes()
     shown._answer(None, {"id": 5, "what": "rollout", "capture": 0, "query": 999}, [])
@@ -292,6 +298,8 @@ def test_the_server_sees_and_steers(client, lm, prompt, dense):
     assert pair == products_of(lm, prompt, "text.1.self", 4, 2).tobytes()
     flow = client.post("/rollout", json={"text": TEXT, "query": 4}).content
     np.testing.assert_array_equal(np.frombuffer(flow, "<f4"), rollout_of(lm, prompt, 4))
+    flow = client.post("/paths", json={"text": TEXT, "query": 4, "by": "rollout"}).content
+    assert flow == paths_of(lm, prompt, 4).tobytes()
     picked = {"tokens": found.spans["rule"], "heads": [], "action": "scale", "strength": 6}
     reply = client.post("/text", json={"text": TEXT, "selection": picked, "new_tokens": 3}).json()
     assert reply["mass"]["after"] > reply["mass"]["before"]
@@ -308,6 +316,7 @@ def test_the_server_sees_and_steers(client, lm, prompt, dense):
         ("/rows", {"text": "a", "site": "text.9.self", "query": 0}, "no site"),
         ("/space", {"text": "a", "site": "text.9.self"}, "no site"),
         ("/rollout", {"text": "a", "query": 99}, "found [99]"),
+        ("/paths", {"text": "a", "query": 0, "by": "guess"}, "rollout or relevance; found 'guess'"),
     ],
 )
 def test_what_the_server_refuses_it_says(client, path, body, says):

@@ -18,6 +18,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const COLUMN = 44;
 const LEFT = 110;
 const TOP = 16;
+const RIGHT = 64;
 const WORDS = 84;
 const HEIGHT = 420;
 const RADIUS = 9;
@@ -55,7 +56,7 @@ export function flowView(state: State): HTMLElement {
   const pending = new Set<string>();
   let by: Kind = "rollout";
   let most = 150;
-  let focus = { level: 0, at: 0 };
+  let focus = { level: -1, at: 0 };
   let paths: Paths | undefined;
   const svg = document.createElementNS(SVG, "svg");
   const box = make("div", { class: "flow", role: "application", tabindex: "0" });
@@ -123,7 +124,7 @@ export function flowView(state: State): HTMLElement {
     const without = look.hideFirst ? 0 : -1;
     const edges = strongest(paths, most, without);
     const range = scaleOf(edges.map(([, , , value]) => value), { log: look.log });
-    const width = LEFT + COLUMN * tokens.length;
+    const width = LEFT + COLUMN * tokens.length + RIGHT;
     const whole = { xmlns: SVG, viewBox: `0 0 ${width} ${HEIGHT + WORDS}`, width, height: HEIGHT + WORDS, "font-family": "system-ui, sans-serif" };
     for (const [key, value] of Object.entries(whole)) svg.setAttribute(key, String(value));
     for (const [layer, above, below, value] of edges) {

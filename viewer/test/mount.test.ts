@@ -139,6 +139,8 @@ test("the flow of a page is drawn, the strongest line last, and the keyboard goe
   const box = flow(root).querySelector(".flow")!;
   const press = (key: string): boolean => box.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   press("ArrowUp");
+  expect(flow(root).querySelector(".said")!.textContent).toBe("token 0 (a) of the input: 0.25");
+  press("ArrowUp");
   expect(flow(root).querySelector(".said")!.textContent).toBe("token 0 (a) after layer 1: 0.25");
   press("Enter");
   expect(state.look.token).toBe(0);

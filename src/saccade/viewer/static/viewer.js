@@ -1,4 +1,4 @@
-/* sources 964019537e5ac67b */
+/* sources 818a0ddedde506cc */
 const P = "SACCADE1";
 const Fe = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 class se {
@@ -310,7 +310,7 @@ function Qe(e, n) {
   const t = URL.createObjectURL(n), o = document.createElement("a");
   o.href = t, o.download = e, o.click(), URL.revokeObjectURL(t);
 }
-const ee = "http://www.w3.org/2000/svg", ge = 44, ke = 110, me = 16, we = 84, V = 420, Ze = 9, et = 9, ye = 0.12;
+const ee = "http://www.w3.org/2000/svg", ge = 44, ke = 110, me = 16, Ze = 64, we = 84, V = 420, et = 9, tt = 9, ye = 0.12;
 function be(e) {
   const [n, t] = e, o = 2 + t, r = o + (n + 1) * t;
   return {
@@ -320,7 +320,7 @@ function be(e) {
     edge: (s, a, c) => e[r + (s * t + a) * t + c]
   };
 }
-function tt(e, n, t) {
+function nt(e, n, t) {
   const { layers: o, tokens: r, edge: s } = e, a = [];
   for (let c = 0; c < o; c++)
     for (let i = 0; i < r.length; i++)
@@ -330,9 +330,9 @@ function tt(e, n, t) {
       }
   return a.sort((c, i) => i[3] - c[3]).slice(0, n).reverse();
 }
-function nt(e) {
+function ot(e) {
   const n = /* @__PURE__ */ new Map(), t = /* @__PURE__ */ new Set();
-  let o = "rollout", r = 150, s = { level: 0, at: 0 }, a;
+  let o = "rollout", r = 150, s = { level: -1, at: 0 }, a;
   const c = document.createElementNS(ee, "svg"), i = h("div", { class: "flow", role: "application", tabindex: "0" }), d = h("p", { class: "said", "aria-live": "polite" }), g = h("p", { class: "hint" }), $ = h("p", { class: "hint" }, "Hover a circle or a line, or move with the arrows; a click, or Enter, pins the token. The wider the line, the more flows."), k = e.host.paths ? ["rollout", "relevance"] : ["rollout"], w = h(
     "div",
     { class: "bar" },
@@ -364,17 +364,17 @@ function nt(e) {
     if (!l.open || (a = p(), c.replaceChildren(), !a)) return;
     const { layers: y, tokens: x, node: v } = a, { look: A, capture: M } = e;
     s = { level: Math.min(s.level, y), at: Math.min(s.at, x.length - 1) };
-    const N = { line: A.dark ? "#6baed6" : "#2171b5", mark: "#d95f02", ink: A.dark ? "#e8eaf0" : "#1b1f27" }, z = A.hideFirst ? 0 : -1, J = tt(a, r, z), Me = U(J.map(([, , , S]) => S), { log: A.log }), ce = ke + ge * x.length, Le = { xmlns: ee, viewBox: `0 0 ${ce} ${V + we}`, width: ce, height: V + we, "font-family": "system-ui, sans-serif" };
+    const N = { line: A.dark ? "#6baed6" : "#2171b5", mark: "#d95f02", ink: A.dark ? "#e8eaf0" : "#1b1f27" }, z = A.hideFirst ? 0 : -1, J = nt(a, r, z), Me = U(J.map(([, , , S]) => S), { log: A.log }), ce = ke + ge * x.length + Ze, Le = { xmlns: ee, viewBox: `0 0 ${ce} ${V + we}`, width: ce, height: V + we, "font-family": "system-ui, sans-serif" };
     for (const [S, I] of Object.entries(Le)) c.setAttribute(S, String(I));
     for (const [S, I, F, H] of J) {
       const X = Ee(H, Me), he = (je, Ie) => s.level === je && s.at === Ie, Oe = { x1: m(I), y1: E(S + 1), x2: m(F), y2: E(S), stroke: he(S + 1, I) || he(S, F) ? N.mark : N.line };
-      C("line", { ...Oe, "stroke-width": Math.max(0.4, et * X), "stroke-opacity": ye + (1 - ye) * X, "data-edge": `${S}/${I}/${F}`, "data-value": H });
+      C("line", { ...Oe, "stroke-width": Math.max(0.4, tt * X), "stroke-opacity": ye + (1 - ye) * X, "data-edge": `${S}/${I}/${F}`, "data-value": H });
     }
     for (let S = 0; S <= y; S++)
       C("text", { x: 4, y: E(S) + 4, "font-size": 11, fill: N.ink }, S === 0 ? "input" : `layer ${S}`), x.forEach((I, F) => {
         if (I === z) return;
         const H = v(S, F), X = s.level === S && s.at === F;
-        C("circle", { cx: m(F), cy: E(S), r: Math.max(1.5, Ze * Math.sqrt(H)), fill: X ? N.mark : N.line, stroke: I === A.token ? N.mark : "none", "stroke-width": 2, "data-node": `${S}/${I}`, "data-at": `${S}/${F}`, "data-value": H });
+        C("circle", { cx: m(F), cy: E(S), r: Math.max(1.5, et * Math.sqrt(H)), fill: X ? N.mark : N.line, stroke: I === A.token ? N.mark : "none", "stroke-width": 2, "data-node": `${S}/${I}`, "data-at": `${S}/${F}`, "data-value": H });
       });
     x.forEach((S, I) => {
       const F = `rotate(50 ${m(I)} ${V + 4})`;
@@ -410,13 +410,13 @@ function nt(e) {
     y.preventDefault(), d.textContent = f(s.level, s.at), L();
   }), l.addEventListener("toggle", L), e.onChange(L), L(), l;
 }
-const ot = 400;
+const st = 400;
 async function B(e, n) {
   const t = await fetch(e, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(n) });
   if (!t.ok) throw new Error((await t.json()).error ?? t.statusText);
   return t;
 }
-function st(e, n) {
+function at(e, n) {
   const t = e.dataset.generates === "true";
   let o = !1, r;
   const s = h("textarea", { rows: "5", "aria-label": "prompt", placeholder: "A prompt. [[rule|words]] marks a span." }), a = h("p", { class: "said", role: "status" }), c = h("pre", { "aria-label": "text without the edit" }), i = h("pre", { "aria-label": "text with the edit" }), d = h("div"), g = async (l) => {
@@ -436,7 +436,7 @@ function st(e, n) {
       rollout: async (b, u) => new Float32Array(await (await B("/rollout", { ...l, query: u })).arrayBuffer()),
       paths: async (b, u, f) => (await B("/paths", { ...l, query: u, by: f })).arrayBuffer(),
       select: (b) => {
-        clearTimeout(r), r = setTimeout(() => void k(b), ot);
+        clearTimeout(r), r = setTimeout(() => void k(b), st);
       }
     });
   }), k = (l) => g(async () => {
@@ -448,8 +448,8 @@ ${p.after}`;
   }), w = h("div", { class: "bar" }, W("see", () => void $()), ae("as a user's message", o, (l) => o = l));
   e.replaceChildren(h("h1", {}, e.dataset.model ?? ""), s, w, a, h("div", { class: "texts" }, c, i), d);
 }
-const at = 3;
-function rt(e) {
+const rt = 3;
+function it(e) {
   const n = /* @__PURE__ */ new Map(), t = /* @__PURE__ */ new Set(), o = h("div", { class: "neurons", role: "list", "aria-label": "products by dimension" }), r = h("div"), s = h("p", { class: "said", "aria-live": "polite" }), a = h("input", { type: "number", min: "0", max: String(e.capture.tokens.length - 1), value: "0", "aria-label": "key token" }), c = h("div", { class: "bar" }, h("label", {}, "key: token ", a)), i = h("details", { "aria-label": "neuron view" }, h("summary", {}, "Neuron view"), c, r, o, s), d = () => {
     const { capture: $, index: k, look: w } = e, l = `${k}/${w.site}/${w.token}/${a.value}`;
     return !n.has(l) && !t.has(l) && e.host.neurons && (t.add(l), e.host.neurons(k, $.sites[w.site].name, w.token, Number(a.value)).then(
@@ -469,12 +469,12 @@ function rt(e) {
         return h("span", { role: "listitem", class: "cell", "data-dimension": String(E), "data-value": String(m), "aria-label": C, title: C, style: `background:${K(m, b)}` });
       })
     );
-    const u = Array.from(p.keys()).sort((m, E) => Math.abs(p[E]) - Math.abs(p[m])).slice(0, at), f = (m) => `token ${m} (${T(k.tokens[m])})`;
+    const u = Array.from(p.keys()).sort((m, E) => Math.abs(p[E]) - Math.abs(p[m])).slice(0, rt), f = (m) => `token ${m} (${T(k.tokens[m])})`;
     s.textContent = `query of ${f(w.token)}, key of ${f(Number(a.value))}: logit ${j(p.reduce((m, E) => m + E, 0))}; the largest parts: ${u.map((m) => `dimension ${m} (${j(p[m])})`).join(", ")}`;
   };
   return a.addEventListener("change", g), i.addEventListener("toggle", g), e.onChange(g), i;
 }
-class it {
+class ct {
   constructor(n, t) {
     this.host = n, this.look = t;
   }
@@ -510,13 +510,13 @@ class it {
     for (const n of this.listeners) n();
   }
 }
-const ct = 65535, R = 420, xe = 12, _ = 4, lt = 10, $e = "#999999", Q = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
-function dt(e, n) {
+const lt = 65535, R = 420, xe = 12, _ = 4, dt = 10, $e = "#999999", Q = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+function ht(e, n) {
   const t = (e.byteLength - 4 * n) / (2 * n), o = new Uint16Array(e, 0, t * n), r = new Float32Array(e, 2 * t * n, n);
   return Array.from(r, (s, a) => ({ points: o.subarray(a * t, (a + 1) * t), share: s }));
 }
-function ht({ points: e }, n) {
-  const t = e.length / 4, o = (r) => xe + r / ct * (R - 2 * xe);
+function pt({ points: e }, n) {
+  const t = e.length / 4, o = (r) => xe + r / lt * (R - 2 * xe);
   return Array.from({ length: 2 * t }, (r, s) => ({
     token: Math.floor(s % t * n / t),
     key: s >= t,
@@ -524,15 +524,15 @@ function ht({ points: e }, n) {
     y: R - o(e[2 * s + 1])
   }));
 }
-function pt(e, n, t) {
-  let o, r = lt ** 2;
+function ut(e, n, t) {
+  let o, r = dt ** 2;
   for (const s of e) {
     const a = (s.x - n) ** 2 + (s.y - t) ** 2;
     a <= r && ([o, r] = [s, a]);
   }
   return o;
 }
-function ut(e) {
+function ft(e) {
   const n = /* @__PURE__ */ new Map(), t = /* @__PURE__ */ new Set();
   let o = "position", r = [], s = { token: e.look.token, key: !1 };
   const a = h("canvas", { role: "application", tabindex: "0", width: String(R), height: String(R), class: "space" }), c = h("p", { class: "said", "aria-live": "polite" }), i = h("p", { class: "hint" }), d = h("div"), g = h("p", { class: "hint" }, "Circles are queries, squares keys. Hover, or move with the arrows (up and down change between query and key); a click, or Enter, pins the token."), $ = h("div", { class: "bar" }, D("colour points by", ["position", "span"], o, (u) => {
@@ -545,7 +545,7 @@ function ut(e) {
     const C = `${f}/${m.site}`;
     return !n.has(C) && !t.has(C) && (t.add(C), c.textContent = "…", e.host.space(f, u.sites[m.site].name).then(
       (L) => {
-        n.set(C, dt(L, u.heads)), c.textContent = "", p();
+        n.set(C, ht(L, u.heads)), c.textContent = "", p();
       },
       (L) => c.textContent = L.message
     )), n.get(C)?.[m.head];
@@ -554,7 +554,7 @@ function ut(e) {
   }, p = () => {
     if (!k.open) return;
     const u = w(), { capture: f, look: m } = e;
-    r = u ? ht(u, f.tokens.length) : [];
+    r = u ? pt(u, f.tokens.length) : [];
     const E = U([f.tokens.length - 1], { dark: m.dark }), C = Object.entries(f.spans), L = (v) => C.findIndex(([, A]) => A.includes(v)), O = `${f.sites[m.site].name}, head ${m.head}`;
     a.setAttribute("aria-label", `queries and keys of ${O}: ${r.length} points`), i.textContent = u ? `${O}: the plane of the first two principal components, which hold ${j(100 * u.share)} % of the variance. Nearness here is a hint of a large product, not a weight.` : "";
     const y = (v, A) => h("span", {}, h("span", { class: "swatch", style: `background:${v}` }), ` ${A} `);
@@ -573,7 +573,7 @@ function ut(e) {
     }
   }, b = (u) => {
     const f = a.getBoundingClientRect();
-    return pt(r, (u.clientX - f.left) / f.width * R, (u.clientY - f.top) / f.height * R);
+    return ut(r, (u.clientX - f.left) / f.width * R, (u.clientY - f.top) / f.height * R);
   };
   return a.addEventListener("mousemove", (u) => {
     const f = b(u);
@@ -619,9 +619,9 @@ font:14px/1.45 system-ui,sans-serif;padding:12px}
 .saccade textarea{width:100%;box-sizing:border-box;font:inherit;color:inherit;background:var(--paper);border:1px solid var(--line)}
 .saccade .texts{display:grid;grid-template-columns:1fr 1fr;gap:12px}.saccade pre{white-space:pre-wrap;margin:4px 0}
 @media(max-width:800px){.saccade .panes{grid-template-columns:1fr}}
-`, Se = ["reads", "read by", "received"], ft = [...Se, "rollout"], G = 512;
-function gt(e) {
-  const n = h("div", { class: "text", tabindex: "0", role: "listbox", "aria-label": "tokens" }), t = h("p", { class: "said", "aria-live": "polite" }), o = h("div"), r = e.host.rollout !== void 0 || e.host.captures.every((l) => l.rollout), s = h("div", { class: "bar" }, D("colour by", r ? ft : Se, e.look.mode, (l) => e.set({ mode: l }))), a = /* @__PURE__ */ new Map(), c = /* @__PURE__ */ new Set();
+`, Se = ["reads", "read by", "received"], gt = [...Se, "rollout"], G = 512;
+function kt(e) {
+  const n = h("div", { class: "text", tabindex: "0", role: "listbox", "aria-label": "tokens" }), t = h("p", { class: "said", "aria-live": "polite" }), o = h("div"), r = e.host.rollout !== void 0 || e.host.captures.every((l) => l.rollout), s = h("div", { class: "bar" }, D("colour by", r ? gt : Se, e.look.mode, (l) => e.set({ mode: l }))), a = /* @__PURE__ */ new Map(), c = /* @__PURE__ */ new Set();
   let i = { weights: new Float32Array(0), exact: !1 };
   const d = (l, p) => (!a.has(l) && !c.has(l) && (c.add(l), p().then(
     (b) => {
@@ -643,7 +643,7 @@ function gt(e) {
     const { capture: l, look: p } = e;
     i = g();
     const b = (C) => p.hideFirst && C === 0, u = U(p.hideFirst ? i.weights.subarray(1) : i.weights, { log: p.log, dark: p.dark });
-    o.replaceChildren(Y(u, kt(e, i)));
+    o.replaceChildren(Y(u, mt(e, i)));
     const f = Math.max(0, Math.min(p.token - G / 2, l.tokens.length - G)), m = Object.entries(l.spans), E = l.tokens.slice(f, f + G).map((C, L) => {
       const O = f + L, y = Z(b(O) ? u.low : i.weights[O], u), x = m.filter(([, A]) => A.includes(O)).map(([A]) => A), v = ["token", O === p.token && p.mode !== "received" ? "pinned" : "", e.selection.tokens.includes(O) ? "picked" : ""];
       return h(
@@ -678,7 +678,7 @@ function gt(e) {
   const w = h("p", { class: "hint" }, "Click a token to pin it; arrows move the pin; shift-click, or Enter, selects words for an edit.");
   return h("section", { "aria-label": "tokens" }, h("h2", {}, "Tokens"), s, o, n, t, w);
 }
-function kt(e, n) {
+function mt(e, n) {
   const { mode: t, token: o } = e.look;
   if (t === "rollout") {
     const a = e.capture.tokens.length - 1, c = e.host.rollout ? o : a;
@@ -689,14 +689,14 @@ function kt(e, n) {
   const s = n.exact ? "exact" : `the ${e.capture.links} largest of each row`;
   return t === "reads" ? `weight with which ${r} reads (${s})` : `weight with which each token reads ${r} (${s})`;
 }
-const mt = "A weight says how much of a value a head mixed in, before its output projection. It is neither an importance nor a cause: edit or ablate to see those.";
+const wt = "A weight says how much of a value a head mixed in, before its output projection. It is neither an importance nor a cause: edit or ablate to see those.";
 function ie(e, n) {
   const { captures: t } = n;
   if (!t.length) throw new Error("the viewer needs a capture, found none.");
   const o = (d) => `${d.sites.length} × ${d.heads}`;
   if (t.some((d) => o(d) !== o(t[0])))
     throw new Error(`captures are compared head by head; found ${t.map(o).join(" and ")} heads.`);
-  const r = matchMedia("(prefers-color-scheme: dark)").matches, s = t[0], a = new it(n, {
+  const r = matchMedia("(prefers-color-scheme: dark)").matches, s = t[0], a = new ct(n, {
     measure: s.measures.find((d) => d.startsWith("mass.")) ?? s.measures[0],
     sort: "layer",
     site: 0,
@@ -713,24 +713,24 @@ function ie(e, n) {
   return c.append(
     h("style", {}, Ce),
     h("h1", {}, t.map((d) => d.model).join(" and ")),
-    h("p", { class: "hint" }, mt),
+    h("p", { class: "hint" }, wt),
     h("div", { class: "bar" }, i, Xe(a, c)),
     h("div", { class: "panes" }, Ge(a), Ve(a)),
-    gt(a),
-    ...n.paths || t.every((d) => d.paths) ? [nt(a)] : [],
-    ...n.space || t.every((d) => d.plane(0, 0)) ? [ut(a)] : [],
-    ...n.neurons ? [rt(a)] : [],
+    kt(a),
+    ...n.paths || t.every((d) => d.paths) ? [ot(a)] : [],
+    ...n.space || t.every((d) => d.plane(0, 0)) ? [ft(a)] : [],
+    ...n.neurons ? [it(a)] : [],
     De(a)
   ), e.replaceChildren(c), a;
 }
-function wt(e) {
+function yt(e) {
   const n = Uint8Array.fromBase64;
   if (n) return n(e).buffer;
   const t = atob(e), o = new Uint8Array(t.length);
   for (let r = 0; r < t.length; r++) o[r] = t.charCodeAt(r);
   return o.buffer;
 }
-function yt({ model: e, el: n }) {
+function bt({ model: e, el: n }) {
   const t = /* @__PURE__ */ new Map();
   let o = 0;
   e.on("msg:custom", (k, w) => {
@@ -754,12 +754,12 @@ function yt({ model: e, el: n }) {
   };
   e.on("change:captures", $), $();
 }
-const bt = { render: yt }, ve = document.getElementById("saccade"), Ae = document.querySelectorAll("script.saccade-capture");
-ve && Ae.length && ie(ve, { captures: Array.from(Ae, (e) => new se(wt(e.textContent ?? ""))) });
+const xt = { render: bt }, ve = document.getElementById("saccade"), Ae = document.querySelectorAll("script.saccade-capture");
+ve && Ae.length && ie(ve, { captures: Array.from(Ae, (e) => new se(yt(e.textContent ?? ""))) });
 const te = document.getElementById("saccade-live");
-te && (document.head.append(h("style", {}, Ce)), te.classList.add("saccade"), st(te, ie));
+te && (document.head.append(h("style", {}, Ce)), te.classList.add("saccade"), at(te, ie));
 export {
-  wt as decode,
-  bt as default,
+  yt as decode,
+  xt as default,
   ie as mount
 };
