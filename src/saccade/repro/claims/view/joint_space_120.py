@@ -26,8 +26,8 @@ BAR_NEAR, BAR_PLANE, BAR_MIRROR, BAR_SCALE = 0.1, 0.05, 0.2, 0.03
 @claim(
     120,
     "in the plane of queries and keys together, once keys are moved to the centre of the queries and both are scaled, "
-    "the nearest tenth of the keys gets at least 10 points more attention than a tenth, and 5 more than in the plane of "
-    "queries and keys as they are; and the distance mirrors attention better than before that normalisation",
+    "the nearest tenth of the keys gets at least 10 points more attention than a tenth, and 5 more than in the plane "
+    "of queries and keys as they are; and the distance mirrors attention better than before that normalisation",
     uses=("saccade.viewer.space",),
 )
 def run(quick: bool, seed: int) -> Result:

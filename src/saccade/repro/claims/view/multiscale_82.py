@@ -50,9 +50,9 @@ def run(quick: bool, seed: int) -> Result:
     key of the second's. All three have to be named from the bytes that a browser gets: layer and head with the largest
     mass on the asked tokens, the key with the largest weight, the dimension with the largest product.
 
-    Real: the encoder on pairs of sentences, a unit each. The step of the quantisation over the largest error, for the rows that
-    were kept and for the map; for the neuron view the tolerance over the error of the logits. Bytes: the matrices as
-    JSON lists, as the pages of BertViz hold them, over those of the capture.
+    Real: the encoder on pairs of sentences, a unit each. The step of the quantisation over the largest error, for the
+    rows that were kept and for the map; for the neuron view the tolerance over the error of the logits. Bytes: the
+    matrices as JSON lists, as the pages of BertViz hold them, over those of the capture.
     """
     planted = np.array(
         [[found(seed * 1000 + i, False), found(seed * 1000 + i, True)] for i in range(8 if quick else 40)]
@@ -117,7 +117,7 @@ def made(ids: Tensor, wanted: Tensor) -> Prompt:
 
 
 def real(count: int, seed: int) -> tuple[Any, Any, Any, Any]:
-    """By pair of sentences: steps and errors of the kept rows, of the map and of the products; bytes of JSON and of a capture."""
+    """By pair of sentences: steps and errors of kept rows, map and products; bytes of JSON and of a capture."""
     lm, eager = encoder(), encoder().model
     eager.set_attn_implementation("eager")
     found = []
