@@ -28,15 +28,15 @@ BAR, NORM, LASTS, WEAKER, SMALLER = 0.1, 0.03, 0.5, 0.05, 0.05
     278,
     "a vector along the primary sink's direction, added to a word's state in a middle layer of a real encoder, makes "
     "the word a secondary sink, as one in another direction does not; the vector's norm sets how strong it is and "
-    "how many layers it lasts, and the primary sink weakens",
+    "how many layers it lasts, and the primary sink weakens; the encoder has such tokens of its own",
     uses=("saccade.see.sinks",),
 )
 def run(quick: bool, seed: int) -> Result:
     """A unit is a sentence of two clauses, in which one inner token is drawn.
 
     Strength is the mean attention of the other tokens, over heads; where it is one number, over the layers after the
-    change. Norms are shares of the primary sink's own. The paper finds such tokens in large language models; the
-    encoder has none of its own, so that only how they are formed and what they do is shown.
+    change. Norms are shares of the primary sink's own. The last comparison asks whether the encoder has secondary sinks
+    of its own, as the paper's large language models do.
     """
     lm = encoder()
     draw = torch.Generator().manual_seed(27_800 + seed)
@@ -46,11 +46,11 @@ def run(quick: bool, seed: int) -> Result:
     places = torch.stack([torch.arange(length) == int(torch.randint(4, end - 4, (), generator=draw)) for end in ends])
     other = torch.randn(lm.model.config.hidden_size, generator=draw)
 
-    def read(size: float, direction: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Strength of the token and of the primary sink by layer after the change ``[B, layers]``."""
+    def read(size: float, direction: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Strength of the token, the primary sink, and the strongest other token, after the change ``[B, layers]``."""
         with torch.no_grad(), planted(lm, LAYER, places, size, direction):
             found = strengths(trace(lm, made)).mean(2)[LAYER:]
-        return (found * places).sum(-1).T, found[:, :, 0].T
+        return (found * places).sum(-1).T, found[:, :, 0].T, found[:, :, 1:].amax(-1).T
 
     none, random = read(0.0), read(WHOLE, other)
     small, half, whole = (read(size) for size in (SMALL, HALF, WHOLE))
@@ -58,7 +58,7 @@ def run(quick: bool, seed: int) -> Result:
     def pairs(baseline: Tensor, method: Tensor) -> Any:
         return torch.stack([baseline, method], 1).double().numpy()
 
-    def lifetime(found: tuple[Tensor, Tensor]) -> Tensor:
+    def lifetime(found: tuple[Tensor, ...]) -> Tensor:
         return (found[0] >= LEVEL).double().sum(1)
 
     return Result(
@@ -77,6 +77,11 @@ def run(quick: bool, seed: int) -> Result:
                 pairs(half[1].mean(1), half[0].mean(1)),
                 SMALLER,
                 drop,
+            ),
+            Comparison(
+                "strongest token but the first, nothing added: what a sink has against it",
+                pairs(torch.full_like(none[2][:, 0], LEVEL), none[2].amax(1)),
+                0.0,
             ),
         ),
         {
