@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from contextlib import ExitStack
 from typing import Any
@@ -13,16 +12,14 @@ from torch.nn import functional as F
 
 import saccade as sc
 from saccade import zoo
-from saccade.repro.registry import ClaimError, claim
+from saccade.repro.registry import claim
 from saccade.repro.result import Comparison, Result
 from saccade.repro.statistics import drop
 from saccade.see import ParallelContexts
 from saccade.zoo.coder import sources
 
-from .reading import questions
-
 PREFIX, PIECES, WIDTH, ASKED = 16, 4, 96, 64
-DOCUMENTS, KEEP = 24, 2
+KEEP = 2
 LOSS, ENTROPY, MENDED, LOWERED = 0.05, 0.1, 0.02, 0.0
 """Bars: parallel against full, then each remedy against parallel; of loss and of entropy, in nats."""
 
@@ -31,20 +28,16 @@ LOSS, ENTROPY, MENDED, LOWERED = 0.05, 0.1, 0.02, 0.0
     159,
     "encoding pieces of a context in parallel raises the entropy of the attention that reads them, and the loss; a "
     "shared prefix that all pieces see, or reading only the best pieces, lowers both",
-    uses=("saccade.see.parallel", "zoo:coder", "zoo:reader"),
+    uses=("saccade.see.parallel", "zoo:coder"),
 )
 def run(quick: bool, seed: int) -> Result:
-    """A unit is a window of held-out source text, or a question about 24 documents.
+    """On the model `coder`, a unit is a window of held-out source text.
 
-    On `coder`: a prefix of 16 tokens, four pieces of 96, and 64 tokens whose loss and entropy are taken. On `reader`,
-    in the full form: documents are the pieces, and the loss is that of the first token of the answer. The naive form
+    A window is a prefix of 16 tokens, four pieces of 96, and 64 tokens whose loss and entropy are taken. The naive form
     hides the prefix from the pieces. Nothing is chosen: two pieces are kept.
     """
-    windows = code(8 if quick else 32, seed)
-    also = list(windows[1:])
-    if not quick:
-        also += documents(12, seed)
-    return Result(windows[0], tuple(also))
+    main, *also = code(6 if quick else 16, seed)
+    return Result(main, tuple(also))
 
 
 def code(count: int, seed: int) -> list[Comparison]:
@@ -71,36 +64,7 @@ def code(count: int, seed: int) -> list[Comparison]:
         logits, entropy = output(lm, method, spans, input_ids=rows, position_ids=places.expand(count, -1))
         losses = F.cross_entropy(logits[:, -ASKED - 1 : -1].flatten(0, 1), rows[:, -ASKED:].flatten(), reduction="none")
         read[name] = losses.view(count, ASKED).mean(1), entropy[..., -ASKED:].mean((0, 2, 3))
-    return compared("coder", read)
-
-
-def documents(count: int, seed: int) -> list[Comparison]:
-    """The comparisons on `reader`, of the remedies alone: its documents do not speak of each other."""
-    lm = sc.attach(*zoo.load("reader"))
-    names = tuple(f"piece.{i}" for i in range(DOCUMENTS))
-    rows, answers = [], []
-    ranges: dict[str, list[tuple[int, int]]] = {}
-    for one in questions(count, DOCUMENTS, 15_900 + seed):
-        texts = [f"document {number}: {text}" for number, text in enumerate(one.documents, 1)]
-        parts = ["<s><|user|>", *texts, f"{one.text}<|end|><|assistant|>"]
-        coded = [lm.tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts]
-        ends = list(itertools.accumulate(map(len, coded)))
-        borders = zip(("prefix", *names, "asked"), zip([0, *ends], ends, strict=False), strict=True)
-        found = {name: [border] for name, border in borders}
-        if ranges and found != ranges:
-            raise ClaimError("questions of different length: pad them.")
-        ranges = found
-        rows.append(list(itertools.chain(*coded)))
-        answers.append(lm.tokenizer(one.answer)["input_ids"][0])
-    spans = sc.Spans.from_ranges(ranges, length=len(rows[0]))
-    read = {}
-    for name, method in forms(names).items():
-        if method is not None:
-            places = method.positions(spans).expand(count, -1)
-            logits, entropy = output(lm, method, spans, input_ids=torch.tensor(rows), position_ids=places)
-            losses = F.cross_entropy(logits[:, -1], torch.tensor(answers), reduction="none")
-            read[name] = losses, entropy[..., -1].mean((0, 2))
-    return compared("reader", read)
+    return compared(read)
 
 
 def forms(pieces: tuple[str, ...]) -> dict[str, ParallelContexts | None]:
@@ -124,7 +88,7 @@ def output(lm: Any, method: ParallelContexts | None, spans: sc.Spans, **inputs: 
     return logits, seen["entropy"].stack()
 
 
-def compared(where: str, read: dict[str, tuple[Tensor, Tensor]]) -> list[Comparison]:
+def compared(read: dict[str, tuple[Tensor, Tensor]]) -> list[Comparison]:
     """Loss and entropy: full against parallel, parallel against each remedy."""
     found = []
     for kind, what, worse, better in ((0, "loss", LOSS, MENDED), (1, "entropy", ENTROPY, LOWERED)):
@@ -133,7 +97,6 @@ def compared(where: str, read: dict[str, tuple[Tensor, Tensor]]) -> list[Compari
             ("parallel", "shared sink", better),
             ("parallel", "selection", better),
         ):
-            if baseline in read and method in read:
-                units = torch.stack([read[baseline][kind], read[method][kind]], 1).double().numpy()
-                found.append(Comparison(f"{what}, {where}: {baseline} against {method}", units, bar, drop))
+            units = torch.stack([read[baseline][kind], read[method][kind]], 1).double().numpy()
+            found.append(Comparison(f"{what}: {baseline} against {method}", units, bar, drop))
     return found
