@@ -41,7 +41,7 @@ def apart(seed: int, length: int = 256, dim: int = 32) -> float:
         x = torch.randn(2, length, dim, dtype=torch.float64)
     q, k, v = (p(x).view(2, length, 2, dim // 2).transpose(1, 2) for p in (layer.q, layer.k, layer.v))
     dot = layer.out((q @ k.mT / length @ v).transpose(1, 2).flatten(-2))
-    return (layer(x, causal=False) - dot).abs().max().item()
+    return float((layer(x, causal=False) - dot).abs().max())
 
 
 @claim(

@@ -64,7 +64,8 @@ def solved(make: Make, draw: Draw, error: Error, steps: int, rate: float, seed: 
 
 def relative(found: Tensor, wanted: Tensor) -> Tensor:
     """‖found − wanted‖ / ‖wanted‖ over the points, a mean over the batch."""
-    return ((found - wanted).norm(dim=-1) / wanted.norm(dim=-1)).mean()
+    ratio: Tensor = (found - wanted).norm(dim=-1) / wanted.norm(dim=-1)
+    return ratio.mean()
 
 
 def squared(found: Tensor, wanted: Tensor) -> Tensor:

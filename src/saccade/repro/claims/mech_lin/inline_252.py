@@ -25,7 +25,7 @@ APART, BETTER, BEHIND, LOCAL, LESS = 0.1, 0.1, 0.05, 0.1, 5.0
 
 def spread(y: Tensor) -> float:
     """Distance of the outputs of tokens 0 and 1, over the mean distance of the other tokens' outputs. [N,dim]."""
-    return ((y[0] - y[1]).norm() / torch.pdist(y[2:]).mean()).item()
+    return float((y[0] - y[1]).norm() / torch.pdist(y[2:]).mean())
 
 
 @torch.no_grad()
