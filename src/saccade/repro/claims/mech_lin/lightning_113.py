@@ -43,7 +43,8 @@ def quadratic(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     age = torch.arange(q.shape[-2])[:, None] - torch.arange(k.shape[-2])
     rate = geometric_slopes(HEADS, q.device).to(q.dtype)[:, None, None]
     decay = torch.where(age < 0, 0, torch.exp(-rate * age.clamp_min(0)))
-    return (q @ k.mT * decay) @ v
+    out: Tensor = (q @ k.mT * decay) @ v
+    return out
 
 
 def cumulative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -66,7 +67,8 @@ def trained(way: Way, given: list[Tensor]) -> list[Tensor]:
 def operations(way: Way, width: int, length: int) -> float:
     """Of the output and the gradients, for each token, as counted."""
     given = inputs(width, length, seed=0)
-    with Counter() as count:
+    count = Counter()
+    with count:
         trained(way, given)
     return count.flops / length
 

@@ -20,7 +20,8 @@ LENGTH, GROWTH_BAR, CONSTANT, BEHIND, LEARNT = 256, 2.0, -0.05, 0.05, 0.2
 def operations(layer: Layer, length: int) -> float:
     """Of a training step of one layer, for each token, as counted; softmax attention as its equation is written."""
     x = torch.zeros(1, length, layer.shape.dim, requires_grad=True)
-    with Counter() as count:
+    count = Counter()
+    with count:
         layer(x, path="reference" if layer.info.name == "softmax" else "auto").sum().backward()
     return count.flops / length
 
