@@ -49,7 +49,8 @@ def quadratic(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def cumulative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Linear attention by a cumulative sum of the products of keys and values, without decay."""
-    return (q[..., None, :] @ (k[..., :, None] * v[..., None, :]).cumsum(-3)).squeeze(-2)
+    out: Tensor = (q[..., None, :] @ (k[..., :, None] * v[..., None, :]).cumsum(-3)).squeeze(-2)
+    return out
 
 
 def softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
