@@ -98,7 +98,7 @@ def paths(
     steps, state = seen.stack(), seen.start(token)
     if len(state) != 1:
         raise MeasureError(f"paths are those of one prompt, found {len(state)}.")
-    residual = 1.0 if relevance else method.residual
+    residual = method.residual if isinstance(method, Rollout) else 1.0
 
     def back(step: Step, g: Tensor) -> Tensor:
         if relevance:

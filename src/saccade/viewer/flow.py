@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saccade.hosts import Host
     from saccade.prompt import Prompt
 
-FLOWS = {"rollout": Rollout(), "relevance": Relevance()}
+FLOWS: dict[str, Rollout | Relevance] = {"rollout": Rollout(), "relevance": Relevance()}
 MOST = 24
 """Tokens of a diagram."""
 

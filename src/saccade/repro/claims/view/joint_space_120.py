@@ -52,7 +52,8 @@ def run(quick: bool, seed: int) -> Result:
         mirrored["moved"].append(float(mirror(*fitted.of(q, k, scaled=False), logs).mean()))
         mirrored["scaled"].append(float(mirror(*fitted.of(q, k), logs).mean()))
         near["as they are"].append(nearest(*plane(q, k), logs)[1])
-        share, mass = nearest(*torch.from_numpy(project(q, k).points.astype(np.float32)).unbind(1), logs)
+        points = torch.from_numpy(project(q, k).points.astype(np.float32))
+        share, mass = nearest(points[:, 0], points[:, 1], logs)
         near["share"].append(share)
         near["normalised"].append(mass)
     found = {name: np.array(values) for name, values in mirrored.items()}
@@ -100,14 +101,16 @@ def heads_of(lm: Any, text: str) -> tuple[Tensor, Tensor]:
 
 def log_weights(q: Tensor, k: Tensor) -> Tensor:
     """Logs of the weights ``[H, N, N]``."""
-    return (q @ k.mT * q.shape[-1] ** -0.5).log_softmax(-1)
+    logs: Tensor = (q @ k.mT * q.shape[-1] ** -0.5).log_softmax(-1)
+    return logs
 
 
 def mirror(q: Tensor, k: Tensor, logs: Tensor) -> Tensor:
     """Minus Pearson's correlation of distance and log weight over all pairs, by head ``[H]``."""
     far = torch.cdist(q, k).flatten(1)
     both = [x - x.mean(1, keepdim=True) for x in (far, logs.flatten(1))]
-    return -(both[0] * both[1]).sum(1) / (both[0].norm(dim=1) * both[1].norm(dim=1)).clamp_min(1e-12)
+    found: Tensor = -(both[0] * both[1]).sum(1) / (both[0].norm(dim=1) * both[1].norm(dim=1)).clamp_min(1e-12)
+    return found
 
 
 def nearest(queries: Tensor, keys: Tensor, logs: Tensor) -> tuple[float, float]:
