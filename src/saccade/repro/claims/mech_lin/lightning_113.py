@@ -49,14 +49,14 @@ def quadratic(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def cumulative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Linear attention by a cumulative sum of the products of keys and values, without decay."""
-    out: Tensor = (q[..., None, :] @ (k[..., :, None] * v[..., None, :]).cumsum(-3)).squeeze(-2)
-    return out
+    return (q[..., None, :] @ (k[..., :, None] * v[..., None, :]).cumsum(-3)).squeeze(-2)
 
 
 def softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal softmax attention as its equation is written."""
     past = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
-    return (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~past, -torch.inf).softmax(-1) @ v
+    logits: Tensor = q @ k.mT * q.shape[-1] ** -0.5
+    return logits.masked_fill(~past, -torch.inf).softmax(-1) @ v
 
 
 def trained(way: Way, given: list[Tensor]) -> list[Tensor]:
