@@ -33,7 +33,8 @@ def text_loss(lm: Any, prompt: Any) -> Tensor:
     ).logits
     foretold = real[:, 1:] & real[:, :-1]
     each = logits[:, :-1].float().log_softmax(-1).gather(-1, inputs["input_ids"][:, 1:, None])[..., 0]
-    return -(each * foretold).sum(1) / foretold.sum(1).clamp_min(1)
+    loss: Tensor = -(each * foretold).sum(1) / foretold.sum(1).clamp_min(1)
+    return loss
 
 
 @dataclass(frozen=True)

@@ -108,17 +108,18 @@ class LoFiT:
 
     def _start(self, lm: Host, heads: HeadSet) -> dict[int | str, Tensor]:
         draw, shapes = torch.Generator().manual_seed(self.seed), {}
+        model: Any = lm.model
 
         def shape(operator: Any, values: Tensor) -> Tensor:
             shapes[operator.site] = values.shape[1], values.shape[3]
             return values
 
         with torch.no_grad(), lm.tap(shape):
-            lm(input_ids=torch.zeros(1, 2, dtype=torch.long, device=lm.model.device))  # type: ignore[operator]
+            lm(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device))  # type: ignore[operator]
         found: dict[int | str, Tensor] = {}
         for layer in heads.by_layer():
             size = next(size for site, size in shapes.items() if layer == (site.layer if site.main else site.name))
-            found[layer] = (1e-3 * torch.randn(size, generator=draw)).to(lm.model.device).requires_grad_()  # type: ignore[arg-type]
+            found[layer] = (1e-3 * torch.randn(size, generator=draw)).to(model.device).requires_grad_()
         return found
 
     def _train(
@@ -135,9 +136,10 @@ class LoFiT:
             raise HeadError("LoFiT trains with accelerate: pip install accelerate") from error
         if not data:
             raise HeadError("LoFiT needs a labelled set, found no batch.")
-        accelerator = Accelerator(cpu=lm.model.device.type == "cpu")  # type: ignore[union-attr]
+        model: Any = lm.model
+        accelerator = Accelerator(cpu=model.device.type == "cpu")
         optimiser = accelerator.prepare(torch.optim.AdamW(parameters, lr=self.rate, weight_decay=0.0))
-        with _frozen(lm.model), torch.enable_grad():
+        with _frozen(model), torch.enable_grad():
             for step in range(self.steps):
                 with lm.steer(*edits):
                     loss = self.loss(lm, data[step % len(data)]).mean()

@@ -80,7 +80,7 @@ class AnswerWriting:
         norm, stream = found[-1]
 
         def logit(x: Tensor) -> Tensor:
-            each = head(norm(x)).float()
+            each: Tensor = head(norm(x)).float()
             return each[samples, ..., wanted] - each.mean(-1)
 
         x = stream[samples, last]

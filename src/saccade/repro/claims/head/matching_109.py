@@ -26,7 +26,8 @@ def problem(seed: int) -> tuple[Tensor, Tensor]:
 
 def pursuit(x: Tensor, y: Tensor) -> list[int]:
     """Orthogonal matching pursuit, as its definition says."""
-    x, chosen = x / x.norm(dim=0), []
+    chosen: list[int] = []
+    x = x / x.norm(dim=0)
     for _ in range(COUNT):
         rest = y - x[:, chosen] @ torch.linalg.lstsq(x[:, chosen], y).solution if chosen else y
         match = (x.T @ rest).abs()
