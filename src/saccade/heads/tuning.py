@@ -52,7 +52,7 @@ def tuning(lm: Host, heads: HeadSet, beside: Sequence[nn.Module] = ()) -> Iterat
         raise HeadError("tuning needs heads, found none.")
     model: Any = lm.model
     learning = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    masks = dict(_masks(lm, heads))
+    masks: dict[nn.Parameter, Tensor] = dict(_masks(lm, heads))
     whole = [parameter for module in beside for parameter in module.parameters()]
     chosen = [*masks, *whole]
     for parameter in learning:
@@ -67,7 +67,7 @@ def tuning(lm: Host, heads: HeadSet, beside: Sequence[nn.Module] = ()) -> Iterat
             parameter.requires_grad_(before)
 
 
-def _masks(lm: Host, heads: HeadSet) -> Iterator[tuple[nn.Parameter, Tensor]]:
+def _masks(lm: Host, heads: HeadSet) -> Iterator[tuple[Any, Tensor]]:
     """Each weight and bias with a part that learns, and that part as zeros and ones."""
     for site in lm.sites:
         own = heads.heads_at(site)

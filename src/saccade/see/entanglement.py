@@ -43,7 +43,8 @@ def entropy(matrix: Tensor) -> Tensor:
     wide = wide if wide.shape[-2] <= wide.shape[-1] else wide.mT
     weight = torch.linalg.eigvalsh(wide @ wide.mT).clamp_min(0)
     share = weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-    return torch.special.entr(share).sum(-1)
+    found: Tensor = torch.special.entr(share).sum(-1)
+    return found
 
 
 def entanglement_profile(matrix: Tensor) -> tuple[Tensor, Tensor]:

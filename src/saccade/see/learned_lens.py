@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +153,12 @@ class AttentionLens:
     @torch.no_grad()
     def start(lm: Host) -> Tensor:
         """The logit lens of every head ``[L, H, Dv, V]``."""
-        one: Mapping[str, Tensor] = {"input_ids": torch.arange(4, device=lm.model.device)[None]}  # type: ignore[dict-item]
+        model: Any = lm.model
+        one: dict[str, Any] = {"input_ids": torch.arange(4, device=model.device)[None]}
         found = writers(lm, **one)
         read = readout(lm, **one)
         sites: Sequence[str] = [site.name for site in lm.sites if site.main and site.kind == "self"]
         written = torch.stack([found[name].weight for name in sites])
         written = written - written.mean(-1, keepdim=True) if read.centred else written
-        return written * (read.gain * read.scale.mean()) @ read.unembedding.T
+        lens: Tensor = written * (read.gain * read.scale.mean()) @ read.unembedding.T
+        return lens

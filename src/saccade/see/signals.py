@@ -175,7 +175,8 @@ def _at(x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor, position: int) ->
     turn = torch.linalg.lstsq(flat, wanted).solution
     if float((flat @ turn - wanted).norm()) > MISS * float(wanted.norm()):
         raise HostError("queries or keys are no linear map of the layer's input, so they have no singular vectors.")
-    return weight @ turn.to(weight)
+    there: Tensor = weight @ turn.to(weight)
+    return there
 
 
 def _pieces(
@@ -191,7 +192,8 @@ def _pieces(
 
     def normed(part: Tensor) -> Tensor:
         middle = part - part.mean(-1, keepdim=True) if frozen.centred else part
-        return middle * frozen.scale[:, key] * frozen.gain
+        scaled: Tensor = middle * frozen.scale[:, key] * frozen.gain
+        return scaled
 
     written = writers(lm, **inputs)
     parts = {"embedding": first[:, key].float()}

@@ -62,7 +62,8 @@ def right(lm: Any, data: tuple[Tensor, Tensor], without: HeadSet | None = None) 
     if without is not None:
         with lm.steer(ZeroAblation(without)):
             return right(lm, data)
-    return (lm(input_ids=data[0]).logits[:, -1].argmax(-1) == data[1]).double().numpy()
+    found: Units = (lm(input_ids=data[0]).logits[:, -1].argmax(-1) == data[1]).double().numpy()
+    return found
 
 
 def arithmetic_heads(lm: Any, drawn: Sequence[Sum], seed: int) -> HeadSet:
@@ -130,7 +131,8 @@ def run(quick: bool, seed: int) -> Result:
     chosen = np.zeros(looks.shape[1:], dtype=bool)
     for head in heads:
         chosen[head.layer, head.head] = True
-    before, after, after_facts, elsewhere = [], [], [], []
+    before, after, after_facts = [], [], []
+    elsewhere: list[Units] = []
     for teach, measure in list(zip(halves, halves[::-1], strict=True))[:folds]:
         better = tuned(model, heads, teach, steps, batch, seed)
         before.append(right(sc.attach(model), measure))

@@ -97,7 +97,8 @@ def one_model(steps: int, count: int, draws: int, seed: int) -> tuple[dict[str, 
     @torch.no_grad()
     def hits() -> Units:
         said = model(input_ids=ids).logits[:, -1, LETTERS : LETTERS + CHOICES].argmax(-1)
-        return (said == right).double().numpy()
+        found: Units = (said == right).double().numpy()
+        return found
 
     def low(number: int | None) -> Units:
         some: Any = {place: one.compression(RANK, seed=number) for place, one in rows.items()}

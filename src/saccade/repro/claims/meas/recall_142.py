@@ -59,7 +59,9 @@ def run(quick: bool, seed: int) -> Result:
     undone = said(lm, fresh, HeadSet(suppressors(chooser, answer[:half])))
     kin = [[t for t in values(lm, fact.relation) if t != first_token(lm, fact.value)] for fact in facts]
     lens = Lens.of(lm, input_ids=ids)
-    explained, own, coefficients = [], [], {}
+    explained: list[Tensor] = []
+    own: list[Tensor] = []
+    coefficients = {}
     for layer in layers[1:]:
         part = feed_forward(lm, layer, input_ids=ids)
         coefficients[f"layer {layer}"] = [round(x, 2) for x in part.coefficients.tolist()]
