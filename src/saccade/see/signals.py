@@ -124,7 +124,8 @@ def signals(lm: Host, layer: int, head: int, query: int, key: int, **inputs: Any
     reads = x[:, query] @ left @ u * root
 
     def along(part: Tensor) -> Tensor:
-        return part @ right @ v.T * root
+        product: Tensor = part @ right @ v.T * root
+        return product
 
     pieces = _pieces(lm, seen, site.layer, site.name, x, key, inputs)
     parts = {name: reads * along(part) for name, part in pieces.items()}
