@@ -80,14 +80,14 @@ def _masses(size: Size) -> Callable[[], Tensor]:
 def _capture(size: Size) -> Callable[[], Tensor]:
     """What the viewer sends to a browser."""
     import saccade as sc
-    from saccade.core.spans import Spans
     from saccade.prompt import Prompt
     from saccade.viewer import capture, pack
 
     lm, ids = sc.attach(_model(size)), inputs.tokens(1, size.length)
     words = tuple(map(str, ids[0].tolist()))
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    prompt = Prompt(given, Spans({}), ("",), (words,), (((0, 0),) * size.length,))
+    spans = sc.Spans(inputs.members(size.length))
+    prompt = Prompt(given, spans, ("",), (words,), (((0, 0),) * size.length,))
 
     def run() -> Tensor:
         return torch.tensor([[[float(len(pack(capture(lm, prompt))))]]])
