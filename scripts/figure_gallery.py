@@ -98,6 +98,8 @@ def main() -> None:
     node = shutil.which("node")
     if node is None:
         raise SystemExit("node is not installed; it runs playwright-core, which drives Chromium.")
+    if not (SHOOT.parents[1] / "node_modules" / "playwright-core").is_dir():
+        raise SystemExit("playwright-core is not installed: cd viewer && npm install.")
     with tempfile.TemporaryDirectory() as folder, sc.attach(*zoo.load("reader")) as lm:
         found, heads = pages(Path(folder))
         server = uvicorn.Server(uvicorn.Config(create_app(lm), host="127.0.0.1", port=PORT, log_level="warning"))
