@@ -119,5 +119,5 @@ def test_efficiency_length_is_where_it_stays_faster():
 
 
 def test_wrong_names_say_which_there_are():
-    with pytest.raises(BenchError, match="there are recall, flip-flop"):
+    with pytest.raises(BenchError, match="there are text, induction, flip-flop"):
         learn("softmax", "sorting", 2, QUICK)
