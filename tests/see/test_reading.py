@@ -8,7 +8,8 @@ import saccade as sc
 from saccade.core.errors import MeasureError
 from saccade.see import concentration, massive, replaced, sinks, trace
 from saccade.see.bert import Probe, divergence, offset_accuracy, relation_accuracy, rows, study, token_pairs
-from saccade.see.human import alignment, effective, read_human
+from saccade.see.frames import centralisation, connectivity, support
+from saccade.see.human import Resemblance, alignment, by_word, effective, read_human, trivial
 from saccade.see.limits import margin, margin_bound, sensitivity
 from saccade.see.massive import blocks_of
 from saccade.see.memory import CMR, ends, fit_cmr, lag_curve
@@ -245,3 +246,87 @@ def test_effective_attention_leaves_out_trivial_patterns():
     assert float(rest.abs().max()) < 1e-9
     noise = torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(0)).tril()
     assert (effective(noise)[1] < 0.9).all()
+
+
+def test_effective_attention_of_an_encoder_with_delimiters():
+    draw = np.random.default_rng(2)
+    weights = draw.random((3, 8, 8))
+    delimiters = torch.arange(8) == 5
+    whole = torch.ones(8, 8)
+    columns = [np.ones((8, 8)), *(np.eye(8, k=k) for k in (-1, 0, 1)), np.zeros((8, 8)), np.zeros((8, 8))]
+    columns[4][:, 0] = 1
+    columns[5][:, [5]] = 1
+    last = np.zeros((8, 8))
+    last[:, 7] = 1
+    near = np.array([[1 / (1 + abs(i - j)) for j in range(8)] for i in range(8)])
+    design = np.stack([*columns, last, near]).reshape(8, -1).T
+    rest, share = effective(torch.tensor(weights), trivial(8, causal=False, delimiters=delimiters), whole)
+    for head in range(3):
+        y = weights[head].ravel()
+        missed = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+        np.testing.assert_allclose(rest[head].numpy().ravel(), missed, atol=1e-6)
+        assert float(share[head]) == pytest.approx(1 - (missed**2).sum() / ((y - y.mean()) ** 2).sum(), abs=1e-6)
+    with pytest.raises(MeasureError, match="8 tokens"):
+        effective(torch.tensor(weights), trivial(7))
+
+
+def test_attention_among_words():
+    weights = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    words = torch.tensor([-1, 0, 2, 2, 5, -1])
+    found = by_word(weights, words)
+    groups = [[1], [2, 3], [4]]
+    for i, queries in enumerate(groups):
+        for j, keys in enumerate(groups):
+            expected = np.mean([sum(float(weights[1, q, k]) for k in keys) for q in queries])
+            assert float(found[1, i, j]) == pytest.approx(expected)
+
+
+def test_resemblance_is_ridge_regression_scored_by_text():
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import r2_score
+
+    draw = np.random.default_rng(4)
+    heads = [draw.random((3, 20)), draw.random((3, 30))]
+    human = [x[0] - 0.5 * x[2] + 0.1 * draw.random(x.shape[1]) + shift for x, shift in zip(heads, (0, 3), strict=True)]
+    x = np.concatenate([one - one.mean(1, keepdims=True) for one in heads], 1).T
+    y = np.concatenate([one - one.mean() for one in human])
+    expected = Ridge(alpha=0.01 * (x**2).sum(0).mean(), fit_intercept=False).fit(x, y).coef_
+    given = [torch.tensor(one) for one in heads], [torch.tensor(one) for one in human]
+    reader = Resemblance(ridge=0.01).fit(*given)
+    np.testing.assert_allclose(reader.coefficients.numpy(), expected, rtol=1e-8)
+    scores = [
+        r2_score(one - one.mean(), expected @ (seen - seen.mean(1, keepdims=True)))
+        for seen, one in zip(heads, human, strict=True)
+    ]
+    np.testing.assert_allclose(reader.score(*given), scores, rtol=1e-8)
+    with pytest.raises(MeasureError, match=r"heads \[H, E\]"):
+        Resemblance().fit(given[1], given[1])
+
+
+def test_frames_of_reference():
+    weights = torch.rand(2, 3, 7, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    weights = weights.softmax(-1)
+    found, lost, central = connectivity(weights), support(weights, 2), centralisation(weights)
+
+    def fiedler(matrix: np.ndarray) -> float:
+        size = len(matrix)
+        laplacian = np.zeros((size, size))
+        for i in range(size):
+            for j in range(size):
+                if i != j:
+                    laplacian[i, j] = -(matrix[i, j] + matrix[j, i]) / 2
+                    laplacian[i, i] -= laplacian[i, j]
+        return float(np.sort(np.linalg.eigvals(laplacian).real)[1])
+
+    one = weights[1, 2].numpy()
+    rest = np.delete(np.delete(one, 2, 0), 2, 1)
+    received = one.mean(0)
+    assert float(found[1, 2]) == pytest.approx(fiedler(one))
+    assert float(lost[1, 2]) == pytest.approx(1 - fiedler(rest) / fiedler(one))
+    assert float(central[1, 2]) == pytest.approx(sum(received.max() - received) / (7 - 1))
+    with pytest.raises(MeasureError, match="no token 7"):
+        support(weights, 7)
+    with pytest.raises(MeasureError, match="in pieces"):
+        support(torch.eye(4), 0)
+    with pytest.raises(MeasureError, match="N, N"):
+        connectivity(weights[..., :3])
