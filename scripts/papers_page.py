@@ -14,8 +14,8 @@ HEAD = """# Papers
 
 402 papers on attention, each with the claim that is to be shown at our scale. A paper **works** when its claim ran
 here in full and holds: the whole 95% bootstrap interval of the effect reaches a bar that is written in the claim, and
-so do its controls. It is **partial** when part of it is here; the note says which part is missing, what the claim gave where
-it does not hold, or which part of a definition is a guess. This page is written by `scripts/papers_page.py`.
+so do its controls. It is **partial** when part of it is here; the note says which part is missing, what the claim gave
+where it does not hold, or which part of a definition is a guess. This page is written by `scripts/papers_page.py`.
 
 ```text
 saccade papers induction             # the catalogue, with the last result of each claim
