@@ -1,4 +1,4 @@
-"""What claims about linear attention share: the plain kernel, hosts for any mechanism, characters to fill in."""
+"""What claims about linear attention share: the plain kernel, hosts for any mechanism; counted work."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from saccade.mechanisms import Info, Mechanism, View, mechanism
 from saccade.mechanisms.info import PATTERNS
 from saccade.mechanisms.linear.kernel import Chunked, Kernel
 from saccade.repro.claims.mech_pos.shared import USES as TRAINING
-from saccade.repro.claims.mech_pos.shared import Draw, Make
-from saccade.repro.host import IGNORED, Batch, Host, Mixer, Sizes
-from saccade.repro.source import SYMBOLS, pieces
+from saccade.repro.claims.mech_pos.shared import Make
+from saccade.repro.host import Host, Mixer, Sizes
 from saccade.testing import counted
 
 USES = (*TRAINING, "saccade.repro.claims.mech_lin.shared", "saccade.mechanisms.linear.kernel")
-HIDDEN = 0.2
-"""Share of the characters that are to be filled in."""
 
 FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": lambda x: F.elu(x) + 1,
@@ -80,17 +77,6 @@ class Placed(Host):
 def placed(sizes: Sizes, kind: str | type[Mechanism], length: int, **options: Any) -> Make:
     """How to build a ``Placed``."""
     return partial(Placed, sizes, kind, length, **options)
-
-
-def gaps(length: int, rows: int = 16, held: bool = False) -> Draw:
-    """Pieces of source code, ``HIDDEN`` of whose characters are replaced by one more symbol and to be filled in."""
-
-    def draw(generator: torch.Generator) -> Batch:
-        piece = pieces(generator, rows, length, held)
-        hidden = torch.rand(piece.shape, generator=generator) < HIDDEN
-        return piece.masked_fill(hidden, SYMBOLS), piece.masked_fill(~hidden, IGNORED)
-
-    return draw
 
 
 def work(run: Callable[[], Any]) -> list[float]:
