@@ -8,7 +8,8 @@ from hosts.oracle import oracle
 from saccade.core.errors import HostError, MeasureError
 from saccade.see import Lens, activation_patching, head_outputs, knock_out, patched, path_patching, projections, targets
 from saccade.see.lens import readout, stream_logits
-from saccade.see.parameters import Directions, coding, low_rank, ov_directions, qk_directions, relation_score, token_map
+from saccade.see.low_rank import Subspace
+from saccade.see.parameters import Directions, coding, ov_directions, qk_directions, relation_score, token_map
 
 from .dense import SIZES, case, made
 
@@ -132,9 +133,7 @@ def test_token_maps():
 
 def test_low_rank_keeps_what_is_there():
     rows = torch.randn(40, 3) @ torch.randn(3, 8)
-    projector, kept = low_rank(rows, 3)
-    assert kept > 0.999
-    torch.testing.assert_close(rows @ projector, rows, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(Subspace.of(rows, 3)(rows), rows, atol=1e-4, rtol=1e-3)
     assert isinstance(Directions(rows.T, torch.ones(40), rows.T).keep(2), Directions)
 
 

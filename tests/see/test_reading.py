@@ -8,13 +8,14 @@ import saccade as sc
 from saccade.core.errors import MeasureError
 from saccade.see import concentration, massive, replaced, sinks, trace
 from saccade.see.bert import Probe, divergence, offset_accuracy, relation_accuracy, rows, study, token_pairs
+from saccade.see.entanglement import entropy
 from saccade.see.frames import centralisation, connectivity, support
 from saccade.see.human import Resemblance, alignment, by_word, effective, read_human, trivial
 from saccade.see.limits import margin, margin_bound, sensitivity
 from saccade.see.massive import blocks_of
 from saccade.see.memory import CMR, ends, fit_cmr, lag_curve
 from saccade.see.sinks import strengths
-from saccade.see.spectrum import entanglement, singular_values
+from saccade.see.spectrum import singular_values
 
 from .dense import case
 
@@ -168,7 +169,7 @@ def test_spectra_by_lanczos():
 
 
 def test_entanglement_of_a_product_is_nothing():
-    assert entanglement(torch.outer(torch.rand(8), torch.rand(8)), 4) == pytest.approx(0.0, abs=1e-9)
+    assert entropy(torch.outer(torch.rand(8), torch.rand(8))).item() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_study_of_an_encoder():

@@ -118,25 +118,6 @@ def coding(signal: Tensor, directions: Directions, side: str = "right") -> Tenso
     return (signal @ basis).square() / signal.square().sum(-1, keepdim=True).clamp_min(1e-30)
 
 
-def low_rank(rows: Tensor, rank: int) -> tuple[Tensor, float]:
-    """Projection onto the best subspace of queries or keys that are actually seen: ``[D, D]``, and the share it keeps.
-
-    Args:
-        rows: queries or keys of one head ``[samples, D]``.
-        rank: dimensions to keep.
-
-    Source: paper 235, which keeps 3 of 128 dimensions of 'correct letter' heads.
-
-    Example:
-        >>> projector, kept = low_rank(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.1]]), 1)
-        >>> projector.round(decimals=3).tolist(), kept > 0.99
-        ([[1.0, 0.0], [0.0, 0.0]], True)
-    """
-    _, values, vectors = torch.linalg.svd(rows.float(), full_matrices=False)
-    basis = vectors[:rank]
-    return basis.T @ basis, float(values[:rank].square().sum() / values.square().sum())
-
-
 def _product(a: Tensor, b: Tensor) -> Directions:
     """SVD of ``a @ b`` for ``a [dim, D]``, ``b [D, dim]``."""
     left, inner_left = torch.linalg.qr(a)

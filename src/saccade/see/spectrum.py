@@ -57,30 +57,6 @@ def singular_values(step: Step, head: int, count: int = 6, sample: int = 0, seed
     return np.sort(np.asarray(values, dtype=np.float64))[::-1].copy()
 
 
-def entanglement(matrix: torch.Tensor, cut: int) -> float:
-    r"""Entanglement entropy across a cut of the token axis: of the normalised squared singular values of a block.
-
-    With A normalised to Frobenius norm 1, :math:`S = -\sum_i p_i \log p_i`, :math:`p_i = \sigma_i^2` of the rows from
-    the cut on against the columns before it, normalised to sum 1: how many independent patterns of reading pass the
-    cut. In nats; an area law keeps it from growing with the size of the parts.
-
-    Args:
-        matrix: attention of one head ``[N, N]``.
-        cut: how many tokens stand before the cut.
-
-    Source: after paper 272, which reads attention matrices as matrix product states over the bits of the indices;
-    here the cut is one of the sequence.
-
-    Example:
-        >>> round(entanglement(torch.eye(4).roll(2, 0), 2), 4)      # two tokens, each copied across
-        0.6931
-    """
-    block = matrix[cut:, :cut].double()
-    share = torch.linalg.svdvals(block).square()
-    total = float(share.sum())
-    return 0.0 if total <= 0 else float(torch.special.entr(share / total).sum())
-
-
 def _numpy(values: torch.Tensor) -> Array:
     found: Array = values.double().cpu().numpy()
     return found
